@@ -1,0 +1,318 @@
+"""The command line: one verb a stage; every verb also runs by hand on a user's own files."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pqm.errors import PqmError
+
+# One thread a job unless the user says otherwise: it must stand before numpy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+policies_app = typer.Typer(no_args_is_help=True, help="Train or pick the models that sample, and the backbones.")
+rollouts_app = typer.Typer(no_args_is_help=True, help="Sample solutions from a policy, or read published ones.")
+evaluate_app = typer.Typer(no_args_is_help=True, help="Grade, score and judge solutions.")
+paper_app = typer.Typer(no_args_is_help=True, help="Make the tables and figures.")
+app.add_typer(policies_app, name="policies")
+app.add_typer(rollouts_app, name="rollouts")
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(paper_app, name="paper")
+
+Config = Annotated[Path, typer.Argument(help="Settings file of what is made.")]
+Output = Annotated[Path, typer.Option(help="What is written, whole or not at all.")]
+Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
+WORK = Path(".work")
+
+
+def _by_name(paths: list[Path]) -> dict[str, Path]:
+    """Tables by the name of their file."""
+    return {path.stem: path for path in paths}
+
+
+@app.command()
+def questions(
+    config: Config,
+    output: Output,
+    upstream: Annotated[list[Path], typer.Option(help="Question tables that this set is made from or disjoint from.")] = [],  # noqa: B006
+    real_data: Annotated[Path, typer.Option(help="Folder of published files.")] = Path("."),
+) -> None:
+    """Make a data set of questions: generated stories, their perturbations, or a published file."""
+    from pqm import formats
+    from pqm.config import QuestionsConfig, load
+    from pqm.questions import make_questions
+
+    frame = make_questions(load(QuestionsConfig, config), output.stem, _by_name(upstream), real_data)
+    formats.write(frame, formats.QUESTIONS, output)
+
+
+@policies_app.command()
+def pretrain(
+    config: Config,
+    output: Output,
+    questions: Annotated[list[Path], typer.Option(help="Question tables: the excluded ones and the validation set.")],
+    start: Annotated[Path | None, typer.Option(help="Pretraining whose last snapshot is gone on from.")] = None,
+    work: Work = WORK,
+) -> None:
+    """Train models from scratch, or on from others, and keep snapshots."""
+    from pqm.config import PretrainingConfig, load
+    from pqm.policies.pretraining import pretrain as run
+    from pqm.work import WorkFolder
+
+    settings = load(PretrainingConfig, config)
+    folder = WorkFolder(work, "policies", [settings, output.name], [*questions, *([start] if start else [])])
+    run(settings, start, _by_name(questions), output, folder)
+    folder.finish()
+
+
+@policies_app.command()
+def policy(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
+    """Pick the snapshot that becomes a policy."""
+    from pqm.config import PolicyConfig, load
+    from pqm.policies import write_policy
+
+    write_policy(load(PolicyConfig, config).pick, pretraining, output)
+
+
+@policies_app.command()
+def backbone(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
+    """Pick the snapshot that becomes a backbone."""
+    from pqm.config import BackboneConfig, load
+    from pqm.policies import write_backbone
+
+    write_backbone(load(BackboneConfig, config).pick, pretraining, output)
+
+
+@rollouts_app.command()
+def sample(
+    config: Config,
+    output: Output,
+    policy: Annotated[Path, typer.Option(help="Folder of the sampling policy.")],
+    questions: Annotated[Path, typer.Option(help="Question table.")],
+    work: Work = WORK,
+) -> None:
+    """Sample solutions of every question."""
+    from pqm import formats
+    from pqm.config import RolloutsConfig, load
+    from pqm.rollouts import make_rollouts
+    from pqm.work import WorkFolder
+
+    settings = load(RolloutsConfig, config)
+    folder = WorkFolder(work, "rollouts", [settings], [policy, questions])
+    formats.write(make_rollouts(settings, policy, questions, folder), formats.ROLLOUTS, output)
+    folder.finish()
+
+
+@rollouts_app.command()
+def published(
+    solutions: Annotated[Path, typer.Argument(help="GSM8K's file of example model solutions.")],
+    output: Output,
+    questions: Annotated[Path, typer.Option(help="Question table of GSM8K's test set.")],
+    model: Annotated[str, typer.Option(help="Which model's solutions, e.g. 175b_verification.")],
+) -> None:
+    """Read published model solutions as rollouts."""
+    from pqm import formats
+    from pqm.rollouts.published import read_solutions
+
+    formats.write(read_solutions(solutions, questions, model), formats.ROLLOUTS, output)
+
+
+@app.command()
+def labels(
+    config: Config,
+    output: Output,
+    completer: Annotated[Path, typer.Option(help="Folder of the policy that completes.")],
+    questions: Annotated[Path, typer.Option(help="Question table.")],
+    rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")],
+    work: Work = WORK,
+) -> None:
+    """Label every step by Monte Carlo completions."""
+    from pqm import formats
+    from pqm.config import LabelsConfig, load
+    from pqm.labels import make_labels
+    from pqm.work import WorkFolder
+
+    settings = load(LabelsConfig, config)
+    if len(rollouts) != len(settings.policies):
+        raise PqmError(f"{config}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
+    folder = WorkFolder(work, "labels", [settings], [completer, questions, *rollouts])
+    frame = make_labels(settings, completer, questions, dict(zip(settings.policies, rollouts)), folder)
+    formats.write(frame, formats.LABELS, output)
+    folder.finish()
+
+
+@app.command()
+def train(
+    config: Config,
+    output: Output,
+    training: Annotated[Path, typer.Option(help="Settings that all runs share.")],
+    seed: Annotated[int, typer.Option(help="Seed of the head and of the order of the batches.")],
+    labels: Annotated[Path, typer.Option(help="Label table to train on.")],
+    validation: Annotated[Path, typer.Option(help="Label table to validate on.")],
+    backbone: Annotated[Path, typer.Option(help="`transformers` folder to start from.")],
+    work: Work = WORK,
+) -> None:
+    """Train one reward model."""
+    from pqm.config import RunConfig, TrainingConfig, load
+    from pqm.train import train as run_training
+    from pqm.work import WorkFolder
+
+    run, shared = load(RunConfig, config), load(TrainingConfig, training)
+    folder = WorkFolder(work, "train", [run, shared, str(seed)], [labels, validation, backbone])
+    run_training(run, shared, seed, labels, validation, backbone, output, folder)
+    folder.finish()
+
+
+@evaluate_app.command()
+def grades(
+    output: Output,
+    questions: Annotated[Path, typer.Option(help="Question table.")],
+    rollouts: Annotated[Path, typer.Option(help="Rollout table.")],
+) -> None:
+    """Grade every sample."""
+    from pqm import formats
+    from pqm.evaluate import grade
+
+    formats.write(grade(questions, rollouts), formats.GRADES, output)
+
+
+@evaluate_app.command()
+def scores(
+    checkpoint: Annotated[Path, typer.Argument(help="Reward model, or a language model with --kind likelihood.")],
+    questions: Annotated[list[Path], typer.Option(help="Question table of each cell.")],
+    rollouts: Annotated[list[Path], typer.Option(help="Rollout table of each cell.")],
+    output: Annotated[list[Path], typer.Option(help="Score table of each cell.")],
+    kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a prefix tree.")] = 2048,
+    threads: Annotated[int, typer.Option(help="Threads of the job.")] = 1,
+    work: Work = WORK,
+) -> None:
+    """Score the steps of one or several cells (policy x benchmark) with one checkpoint."""
+    import torch
+
+    from pqm import formats
+    from pqm.evaluate.scores import Scorer, score
+    from pqm.work import WorkFolder
+
+    if kind not in ("reward", "likelihood"):
+        raise PqmError(f"--kind {kind}: expected reward or likelihood")
+    if not len(questions) == len(rollouts) == len(output):
+        raise PqmError(f"{len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output; expected as many of each")
+    torch.set_num_threads(threads)
+    scorer = Scorer(checkpoint, kind, batch_tokens)  # type: ignore[arg-type]
+    for cell_questions, cell_rollouts, cell_output in zip(questions, rollouts, output):
+        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [checkpoint, cell_questions, cell_rollouts])
+        formats.write(score(scorer, cell_questions, cell_rollouts, folder), formats.SCORES, cell_output)
+        folder.finish()
+
+
+@evaluate_app.command()
+def metrics(
+    config: Config,
+    output: Output,
+    evaluation: Annotated[Path, typer.Option(help="What is judged, and how.")],
+    grades: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
+    scores: Annotated[Path, typer.Option(help="Folder of seed-{seed}/{policy}/{benchmark}.parquet.")],
+    seeds: Annotated[list[int], typer.Option("--seed", help="Each training seed.")],
+) -> None:
+    """Judge one run by exact best-of-n on every policy and benchmark."""
+    from pqm import formats
+    from pqm.config import EvaluationConfig, RunConfig, load
+    from pqm.evaluate import run_metrics
+
+    frame = run_metrics(config.stem, load(RunConfig, config), load(EvaluationConfig, evaluation), seeds, grades, scores)
+    formats.write(frame, formats.METRICS, output)
+
+
+@evaluate_app.command()
+def references(
+    evaluation: Annotated[Path, typer.Argument(help="What is judged, and how.")],
+    output: Output,
+    grades: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
+    rollouts: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
+    scores: Annotated[Path, typer.Option(help="Folder of {likelihood,proofreader}/{policy}/{benchmark}.parquet.")],
+) -> None:
+    """Judge what needs no reward model: chance, pass@n, self-consistency, likelihoods, the backbone's own mark."""
+    from pqm import formats
+    from pqm.config import EvaluationConfig, load
+    from pqm.evaluate import reference_metrics
+
+    formats.write(reference_metrics(load(EvaluationConfig, evaluation), grades, rollouts, scores), formats.METRICS, output)
+
+
+@evaluate_app.command()
+def judge(
+    grades: Annotated[Path, typer.Option(help="Grade table.")],
+    scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
+    aggregation: Annotated[str, typer.Option(help="min, last, product or mean.")] = "min",
+    n: Annotated[list[int], typer.Option(help="Sizes of best-of-n.")] = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples and votes.")] = 0,
+) -> None:
+    """Print exact best-of-n with intervals for anyone's scores: no GPU, no model."""
+    from pqm.paper.statistics import judge_scores
+
+    typer.echo(judge_scores(grades, scores, aggregation, n, resamples, seed).to_markdown(index=False, floatfmt=".4f"))
+
+
+@paper_app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="Which table.")],
+    output: Annotated[Path, typer.Option(help="Folder of {name}.csv, .md and .tex.")],
+    paper: Annotated[Path, typer.Option(help="The results that are made, and their statistics.")],
+    metrics: Annotated[list[Path], typer.Option(help="Metric tables.")],
+    caption: Annotated[Path, typer.Option(help="Caption, reStructuredText.")],
+) -> None:
+    """Make one table."""
+    from pqm.config import PaperConfig, load
+    from pqm.paper.tables import make_table
+
+    make_table(name, load(PaperConfig, paper), metrics, caption, output)
+
+
+@paper_app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="Which figure.")],
+    output: Annotated[Path, typer.Option(help="Folder of {name}.svg and .png.")],
+    table: Annotated[Path, typer.Option(help="The CSV table that is drawn.")],
+) -> None:
+    """Draw one figure."""
+    from pqm.paper.figures import draw_figure
+
+    draw_figure(name, table, output)
+
+
+@paper_app.command()
+def real_solutions(
+    output: Annotated[Path, typer.Option(help="The CSV that is written.")],
+    grades: Annotated[list[Path], typer.Option(help="Grade table of each model.")],
+    solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
+) -> None:
+    """Put the published GSM8K solutions through majority vote and pass@n, and say how far the grades agree."""
+    from pqm.paper.tables import make_real_solutions
+
+    make_real_solutions(grades, solutions, output)
+
+
+@paper_app.command()
+def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's benchmark files.")]) -> None:
+    """Print what each stage took."""
+    from pqm.paper.tables import stage_times
+
+    typer.echo(stage_times(benchmarks).to_markdown(index=False, floatfmt=".0f"))
+
+
+def main() -> None:
+    """Run a verb; a user's mistake ends in one sentence on standard error and exit code 1."""
+    try:
+        app()
+    except PqmError as error:
+        print(f"pqm: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""What best-of-n is: exact expectations over all subsets of n of a question's M samples, and fresh-subset votes.
+
+All functions take one question's samples: `scores`, `correct` of shape [M], with M >= n (ValueError otherwise:
+too few samples are never padded).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@lru_cache(maxsize=1024)
+def _rank_weights(samples: int, n: int) -> Floats:
+    """Chance that the i-th lowest of `samples` is the highest of a random subset of n: C(i-1, n-1) / C(M, n)."""
+    if not 1 <= n <= samples:
+        raise ValueError(f"best-of-{n} needs at least {n} samples, found {samples}")
+    total = comb(samples, n)
+    return np.array([comb(i, n - 1) / total for i in range(samples)])
+
+
+def best_of_n(scores: Floats, correct: Bools, n: int) -> float:
+    """Exact expected accuracy of keeping the best-scored of n samples drawn without replacement.
+
+    Samples with equal scores share their ranks' weight, which is a fair draw among them.
+    """
+    order = np.argsort(scores, kind="stable")
+    _, group = np.unique(scores[order], return_inverse=True)
+    hits = np.asarray(correct, dtype=np.float64)[order]
+    group_mean = np.bincount(group, weights=hits) / np.bincount(group)
+    return float(_rank_weights(len(scores), n) @ group_mean[group])
+
+
+def pass_at_n(correct: Bools, n: int) -> float:
+    """Exact chance that any of n samples is right: 1 - C(M - c, n) / C(M, n)."""
+    samples, right = len(correct), int(np.sum(correct))
+    if not 1 <= n <= samples:
+        raise ValueError(f"pass@{n} needs at least {n} samples, found {samples}")
+    return 1.0 - comb(samples - right, n) / comb(samples, n)
+
+
+def vote(
+    answers: Sequence[str | None], correct: Bools, weights: Floats, n: Sequence[int], count: int, random: np.random.Generator
+) -> list[float]:
+    """Accuracy, for each n, of keeping the answer with the largest sum of weights among n samples.
+
+    The mean over `count` fresh subsets a size, drawn as the first n of random permutations. Unit weights are
+    self-consistency; sigma of the solution scores is PQM with self-consistency. Samples without an answer (None) have
+    no vote; a subset without any vote is wrong. Ties go to the answer that comes first.
+
+    Args:
+        answers: shape [M]; samples with equal answers are equally right.
+        weights: shape [M], not negative.
+    """
+    samples = len(answers)
+    if not 1 <= max(n) <= samples:
+        raise ValueError(f"a vote of {max(n)} needs at least {max(n)} samples, found {samples}")
+    order = np.argsort(random.random((count, samples)), axis=1)
+    names = list(dict.fromkeys(answer for answer in answers if answer is not None))
+    if not names:
+        return [0.0 for _ in n]
+    codes = np.array([names.index(answer) if answer is not None else -1 for answer in answers])
+    right = np.array([bool(correct[np.argmax(codes == code)]) for code in range(len(names))])
+    cast = codes[order][:, :, None] == np.arange(len(names))
+    totals = np.where(cast, weights[order][:, :, None], 0.0).cumsum(axis=1)
+    first_place = np.where(cast.any(axis=1), cast.argmax(axis=1), samples)
+    accuracies = []
+    for size in n:
+        voted = first_place < size
+        standing = np.where(voted, totals[:, size - 1], -1.0)
+        tied = voted & np.isclose(standing, standing.max(axis=1, keepdims=True), rtol=1e-9, atol=0)
+        winner = np.where(tied, first_place, samples).argmin(axis=1)
+        accuracies.append(float((right[winner] & voted.any(axis=1)).mean()))
+    return accuracies
+
+
+def first_n(scores: Floats, correct: Bools, n: int) -> float:
+    """The paper's own estimate: the best-scored of the first n samples in file order (the first of equals)."""
+    if n > len(scores):
+        raise ValueError(f"the first {n} samples are asked for, found {len(scores)}")
+    return float(correct[int(np.argmax(scores[:n]))])
+
+
+AGGREGATIONS = ("min", "last", "product", "mean")
+
+
+def aggregate(step_scores: Sequence[float], aggregation: str) -> float:
+    """A solution's score from its step logits; a solution without steps scores below every other one.
+
+    `min` and `last` are logits, `product` is the sum of log sigma, `mean` the mean of sigma: only their order counts.
+    """
+    if len(step_scores) == 0:
+        return float("-inf")
+    logits = np.asarray(step_scores, dtype=np.float64)
+    if aggregation == "min":
+        return float(logits.min())
+    if aggregation == "last":
+        return float(logits[-1])
+    if aggregation == "product":
+        return float(-np.logaddexp(0.0, -logits).sum())
+    if aggregation == "mean":
+        return float((1.0 / (1.0 + np.exp(-logits))).mean())
+    raise ValueError(f"unknown aggregation {aggregation!r}; expected one of {', '.join(AGGREGATIONS)}")
+
+
+def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Chance that a positive scores above a negative, ties by half; NaN where one kind is missing. Shapes [N]."""
+    positive = positive.astype(bool)
+    many, few = int(positive.sum()), int((~positive).sum())
+    if not many or not few:
+        return float("nan")
+    return float((rankdata(scores)[positive].sum() - many * (many + 1) / 2) / (many * few))

@@ -1,0 +1,241 @@
+"""The tables that stages hand to each other: columns, checks at every boundary, whole-or-nothing writing.
+
+`docs/formats.md` describes the columns; a test keeps the two in sync.
+"""
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pqm.errors import PqmError
+
+Check = Callable[[Any], str | None]
+
+
+def _filled(value: Any) -> str | None:
+    return None if isinstance(value, str) and value.strip() else "expected text, found nothing"
+
+
+def _shares(values: Any) -> str | None:
+    wrong = [value for value in values if not 0 <= value <= 1]
+    return f"expected labels in [0, 1], found {wrong[0]}" if wrong else None
+
+
+def _numbers(values: Any) -> str | None:
+    wrong = [value for value in values if value != value or value in (float("inf"), float("-inf"))]
+    return f"expected finite numbers, found {wrong[0]}" if wrong else None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A parquet table: its arrow schema, what each row must satisfy, and what makes a row unique."""
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    checks: dict[str, Check] = field(default_factory=dict)
+    same_length: tuple[str, ...] = ()
+
+
+_TEXTS, _FLOATS, _INTS = pa.list_(pa.string()), pa.list_(pa.float64()), pa.list_(pa.int64())
+
+QUESTIONS = Format(
+    "questions",
+    pa.schema(
+        [
+            ("question_id", pa.string()),
+            ("question", pa.string()),
+            ("answer", pa.string()),
+            ("solution", _TEXTS),
+            ("cluster", pa.string()),
+            ("perturbation", pa.string()),
+        ]
+    ),
+    key=("question_id",),
+    checks={"question": _filled, "answer": _filled},
+)
+ROLLOUTS = Format(
+    "rollouts",
+    pa.schema(
+        [
+            ("question_id", pa.string()),
+            ("sample_id", pa.int64()),
+            ("text", pa.string()),
+            ("steps", _TEXTS),
+            ("n_tokens", pa.int64()),
+            ("finish_reason", pa.string()),
+            ("log_likelihood", pa.float64()),
+            ("seed", pa.int64()),
+            ("engine", pa.string()),
+        ]
+    ),
+    key=("question_id", "sample_id"),
+)
+LABELS = Format(
+    "labels",
+    pa.schema(
+        [
+            ("question_id", pa.string()),
+            ("policy", pa.string()),
+            ("prompt", pa.string()),
+            ("completions", _TEXTS),
+            ("labels", _FLOATS),
+            ("soft_labels", _FLOATS),
+            ("hits", _INTS),
+            ("counts", _INTS),
+            ("answer", pa.string()),
+            ("correct", pa.bool_()),
+            ("method", pa.string()),
+            ("completion_tokens", pa.int64()),
+        ]
+    ),
+    key=("prompt", "completions"),
+    checks={"prompt": _filled, "labels": _shares, "soft_labels": _shares},
+    same_length=("completions", "labels", "soft_labels"),
+)
+GRADES = Format(
+    "grades",
+    pa.schema(
+        [
+            ("question_id", pa.string()),
+            ("cluster", pa.string()),
+            ("sample_id", pa.int64()),
+            ("answer", pa.string()),
+            ("correct", pa.bool_()),
+            ("grader", pa.string()),
+            ("second_correct", pa.bool_()),
+        ]
+    ),
+    key=("question_id", "sample_id"),
+)
+SCORES = Format(
+    "scores",
+    pa.schema(
+        [
+            ("question_id", pa.string()),
+            ("sample_id", pa.int64()),
+            ("step_scores", _FLOATS),
+            ("checkpoint", pa.string()),
+        ]
+    ),
+    key=("question_id", "sample_id"),
+    checks={"step_scores": _numbers},
+)
+METRICS = Format(
+    "metrics",
+    pa.schema(
+        [
+            ("policy", pa.string()),
+            ("benchmark", pa.string()),
+            ("backbone", pa.string()),
+            ("method", pa.string()),
+            ("aggregation", pa.string()),
+            ("seed", pa.int64()),
+            ("n", pa.int64()),
+            ("question_id", pa.string()),
+            ("cluster", pa.string()),
+            ("accuracy", pa.float64()),
+        ]
+    ),
+    key=("policy", "benchmark", "backbone", "method", "aggregation", "seed", "n", "question_id"),
+)
+
+
+def read(path: Path, form: Format) -> pd.DataFrame:
+    """Read and check a table.
+
+    Raises:
+        PqmError: the file is missing, cut, empty, lacks a column, has one of another type, or a row breaks a
+            check; the message names file, row, column and what was expected.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise PqmError(f"{path}: no such file; expected a {form.name} table") from None
+    except (pa.ArrowInvalid, OSError) as error:
+        raise PqmError(f"{path}: not a whole parquet file, probably cut while it was written ({error})") from None
+    missing = [name for name in form.schema.names if name not in table.column_names]
+    if missing:
+        raise PqmError(f"{path}: column {missing[0]!r} is missing; a {form.name} table has {', '.join(form.schema.names)}")
+    try:
+        table = table.select(form.schema.names).cast(form.schema)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise PqmError(f"{path}: a column has another type than a {form.name} table's ({error})") from None
+    frame = table.to_pandas()
+    check(frame, form, path)
+    return frame
+
+
+def check(frame: pd.DataFrame, form: Format, path: Path) -> None:
+    """Refuse an empty table and rows that break the format; PqmError names the first one."""
+    if frame.empty:
+        raise PqmError(f"{path}: holds no row; expected at least one of {form.name}")
+    for column, complaint in form.checks.items():
+        for row, value in enumerate(frame[column]):
+            if message := complaint(value):
+                raise PqmError(f"{path}: row {row}, {column}: {message}")
+    for column in form.same_length[1:]:
+        first = form.same_length[0]
+        for row, (expected, found) in enumerate(zip(frame[first], frame[column])):
+            if len(expected) != len(found):
+                raise PqmError(f"{path}: row {row}: {len(expected)} {first} but {len(found)} {column}; expected one each")
+    keys = frame[list(form.key)].map(lambda value: value if isinstance(value, (str, int, float)) else tuple(value))
+    twice = keys.duplicated()
+    if twice.any():
+        raise PqmError(f"{path}: row {int(twice.argmax())}: a second row for {tuple(keys[twice].iloc[0])!r}")
+
+
+def write(frame: pd.DataFrame, form: Format, path: Path) -> None:
+    """Check and write a table, whole or not at all."""
+    check(frame, form, path)
+    table = pa.Table.from_pandas(frame[form.schema.names], schema=form.schema, preserve_index=False)
+    with whole_file(path) as part:
+        pq.write_table(table, part)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `path` by rename when the block ends well and vanishes when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with _disk_errors(path):
+            yield part
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Like `whole_file`, for a folder; an earlier `path` is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    part.chmod(0o755)
+    try:
+        with _disk_errors(path):
+            yield part
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PqmError(f"{path}: no space left while writing; nothing was written, earlier outputs are untouched") from None
+        raise

@@ -1,0 +1,53 @@
+"""Stage `policies`: models that sample solutions, and backbones that reward models start from."""
+
+import shutil
+from pathlib import Path
+
+from pqm import formats
+from pqm.config import Pick
+from pqm.errors import PqmError
+
+
+def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
+    """The folder of the snapshot that `pick` asks for: the first that reaches its metric, or the last.
+
+    Raises:
+        PqmError: no snapshot reaches `pick.at_least`; the message tells the best one.
+    """
+    from pqm.policies.pretraining import read_snapshots
+
+    snapshots = read_snapshots(pretraining).dropna(subset=[pick.metric])
+    if snapshots.empty:
+        raise PqmError(f"{pretraining}: no snapshot has a {pick.metric}")
+    if pick.at_least is None:
+        return pretraining / str(snapshots["snapshot"].iloc[-1])
+    reached = snapshots[snapshots[pick.metric] >= pick.at_least]
+    if reached.empty:
+        best = snapshots[pick.metric].max()
+        raise PqmError(f"{pretraining}: no snapshot reaches {pick.metric} {pick.at_least}; the best has {best:.3f}")
+    return pretraining / str(reached["snapshot"].iloc[0])
+
+
+def write_policy(pick: Pick, pretraining: Path, output: Path) -> None:
+    """Copy the picked snapshot to `output`, a plain `transformers` folder with its tokenizer."""
+    from pqm.policies.pretraining import MARKS
+
+    with formats.whole_folder(output) as part:
+        shutil.copytree(pick_snapshot(pick, pretraining), part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARKS))
+
+
+def write_backbone(pick: Pick, pretraining: Path, output: Path) -> None:
+    """Copy the picked snapshot to `output/model`, and its step mark to `output/proofreader` as a reward model.
+
+    Reward models start from `model` with a fresh head; `proofreader` is only a reference that needs no rollouts.
+    """
+    from pqm.policies.pretraining import MARKS, load_marks
+    from pqm.solution import SolutionFormat
+    from pqm.train.model import reward_model, save_reward_model
+
+    snapshot = pick_snapshot(pick, pretraining)
+    with formats.whole_folder(output) as part:
+        shutil.copytree(snapshot, part / "model", ignore=shutil.ignore_patterns(MARKS))
+        model, tokenizer = reward_model(part / "model", seed=0)
+        model.score.weight.data.copy_(load_marks(snapshot, model.config.hidden_size).step.weight.data)
+        save_reward_model(model, tokenizer, SolutionFormat.load(snapshot), part / "proofreader")

@@ -1,0 +1,193 @@
+"""The training text of the demo's models: stories with worked solutions, and with planted slips.
+
+Text is made as it is needed, from a seed; stories whose question is in a question file are left out.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+from transformers import PreTrainedTokenizerFast
+
+from pqm.policies.tokenizer import END
+from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, Fact, Story, apply, random_story, write_step
+
+IGNORED = -100
+SLIPS = ("fact", "quote", "left", "operator", "right", "result", "answer")
+
+
+@dataclass
+class Solution:
+    """The words of a solution; `right` says of each word whether it is right given what stands before it."""
+
+    words: list[str] = field(default_factory=list)
+    right: list[bool] = field(default_factory=list)
+    ends: list[tuple[int, bool]] = field(default_factory=list)  # place of each step's end; no slip so far
+
+    def write(self, text: str, right: bool = True) -> None:
+        for word in text.split(" "):
+            self.words.append(word)
+            self.right.append(right)
+
+    def close_step(self) -> None:
+        self.words.append("\n")
+        self.right.append(True)
+        self.ends.append((len(self.words) - 1, all(self.right)))
+
+
+def worked_solution(story: Story) -> Solution:
+    solution = Solution()
+    for step in story.solution:
+        solution.write(step)
+        solution.close_step()
+    solution.write(END)
+    return solution
+
+
+def quotes(random: Random, story: Story) -> Solution:
+    """No solution, but the story's facts quoted in random order: what is quoted can only be found by its content."""
+    solution = Solution()
+    for fact in random.sample(story.facts, len(story.facts)):
+        solution.write(str(fact))
+        solution.close_step()
+    solution.write(END)
+    return solution
+
+
+def slipped_solution(random: Random, story: Story, chance: float) -> Solution:
+    """A solution with a slip in each step with probability `chance`, carried on consistently after it."""
+    solution, value, place = Solution(), story.start, 0
+    while place < len(story.facts):
+        slip = random.choice(SLIPS) if random.random() < chance else None
+        value, place = _write_step(random, solution, story, value, place, slip)
+        solution.close_step()
+    solution.write(END)
+    return solution
+
+
+def _write_step(random: Random, solution: Solution, story: Story, value: int, place: int, slip: str | None) -> tuple[int, int]:
+    """Write one step, its answer included where it is the last; return the value and the place after it."""
+    fact = story.facts[place]
+    if slip == "fact":
+        fact = _other_fact(random, story, place)
+        solution.write(fact.day, right=fact.day == story.facts[place].day)
+        solution.write(fact.noun, right=fact.day != story.facts[place].day)
+        if fact in story.facts and random.random() < 0.5:
+            place = max(place, story.facts.index(fact))
+    else:
+        solution.write(f"{fact.day} {fact.noun}")
+    solution.write(fact.verb)
+    number = _other_number(random, fact.number) if slip == "quote" else fact.number
+    solution.write(str(number), right=slip != "quote")
+    solution.write(",")
+    left = _other_number(random, value) if slip == "left" else value
+    solution.write(str(left), right=slip != "left")
+    operator = random.choice([sign for sign in "+-x/" if sign != fact.operator]) if slip == "operator" else fact.operator
+    solution.write(operator, right=slip != "operator")
+    right = _other_number(random, number) if slip == "right" else number
+    solution.write(str(right), right=slip != "right")
+    solution.write("=")
+    result = apply(left, operator, right)
+    if slip == "result" or result is None:
+        solution.write(str(result := _other_number(random, result)), right=False)
+    else:
+        solution.write(str(result))
+    last = place == len(story.facts) - 1
+    if slip == "answer" and not last:
+        solution.write(",", right=False)  # an answer before every fact was used
+        solution.write(f"answer {result}")
+        return result, len(story.facts)
+    if last:
+        wrong = slip == "answer"
+        solution.write(", answer")
+        solution.write(str(_other_number(random, result) if wrong else result), right=not wrong)
+    return result, place + 1
+
+
+def _other_fact(random: Random, story: Story, place: int) -> Fact:
+    """A fact that is not next: another one of the story, one that the story does not hold, or the distraction's number."""
+    others = [fact for index, fact in enumerate(story.facts) if index != place]
+    kind = random.random()
+    if others and kind < 0.7:
+        return random.choice(others)
+    number = int(story.distraction.split(" ")[2]) if story.distraction else random.randint(1, 20)
+    return Fact(story.facts[place].day, random.choice(NOUNS), random.choice(list(OPERATORS)), number)
+
+
+def _other_number(random: Random, number: int | None) -> int:
+    """A wrong number: most often a near one."""
+    while True:
+        near = number is not None and random.random() < 0.6
+        other = number + random.choice((-10, -2, -1, 1, 2, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
+        if other != number and 1 <= other <= LARGEST_VALUE:
+            return other
+
+
+@dataclass
+class Batch:
+    """Arrays of shape [rows, tokens]; targets that do not count are `IGNORED`."""
+
+    tokens: np.ndarray
+    next_token: np.ndarray
+    token_mark: np.ndarray
+    step_mark: np.ndarray
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """An endless stream of batches of about `batch_tokens` tokens, made from `seed`."""
+
+    tokenizer: PreTrainedTokenizerFast
+    excluded: frozenset[str]
+    seed: str
+    batch_tokens: int
+    facts: tuple[int, int]
+    distraction_share: float
+    quotes_share: float = 0.0
+    slipped_share: float = 0.0
+    slip_chance: float = 0.0
+
+    def batches(self) -> Iterator[Batch]:
+        """Batches of rows of like length, drawn from pools of 1,024 stories."""
+        random = Random(self.seed)
+        vocabulary = self.tokenizer.get_vocab()
+        while True:
+            pool = sorted((self._example(random, vocabulary) for _ in range(1024)), key=lambda example: len(example[0]))
+            groups: list[list[tuple[np.ndarray, ...]]] = [[]]
+            for example in pool:
+                if (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
+                    groups.append([])
+                groups[-1].append(example)
+            random.shuffle(groups)
+            for group in groups:
+                yield Batch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED))))
+
+    def _example(self, random: Random, vocabulary: dict[str, int]) -> tuple[np.ndarray, ...]:
+        while True:
+            story = random_story(random, random.randint(*self.facts), random.random() < self.distraction_share)
+            if story.question not in self.excluded:
+                break
+        kind = random.random()
+        if kind < self.quotes_share:
+            solution = quotes(random, story)
+        elif kind < self.quotes_share + self.slipped_share:
+            solution = slipped_solution(random, story, self.slip_chance)
+        else:
+            solution = worked_solution(story)
+        question = [*story.question.split(" "), "\n"]
+        tokens = np.array([vocabulary[word] for word in question + solution.words])
+        right = np.array(solution.right)
+        next_token, token_mark, step_mark = (np.full(len(tokens), IGNORED) for _ in range(3))
+        next_token[len(question) - 1 : -1] = np.where(right, tokens[len(question) :], IGNORED)
+        token_mark[len(question) :] = right
+        for place, fine in solution.ends:
+            step_mark[len(question) + place] = fine
+        return tokens, next_token, token_mark, step_mark
+
+
+def _pad(arrays: tuple[np.ndarray, ...], fill: int) -> np.ndarray:
+    padded = np.full((len(arrays), max(map(len, arrays))), fill)
+    for row, array in zip(padded, arrays):
+        row[: len(array)] = array
+    return padded

@@ -1,0 +1,79 @@
+"""Stage `questions`: from a generator or a published file to a checked table of questions."""
+
+from pathlib import Path
+from random import Random
+
+import pandas as pd
+
+from pqm import formats
+from pqm.config import FileSource, PerturbedSource, QuestionsConfig, StoriesSource
+from pqm.errors import PqmError
+from pqm.questions.published import read_published
+from pqm.questions.stories import PERTURBATIONS, Story, distract, parse_story, random_story
+
+
+def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path], real_data: Path) -> pd.DataFrame:
+    """The questions of data set `name`, disjoint by text from the data sets in `config.disjoint_from`.
+
+    Args:
+        upstream: the question table of each data set in `config.upstream`.
+        real_data: the folder in which relative paths of published files are looked up.
+
+    Raises:
+        PqmError: a published file is missing or malformed, or it shares a question with a disjoint data set.
+    """
+    taken = {text for other in config.disjoint_from for text in formats.read(upstream[other], formats.QUESTIONS)["question"]}
+    source = config.source
+    if isinstance(source, StoriesSource):
+        rows = _fresh_stories(source, name, taken)
+    elif isinstance(source, PerturbedSource):
+        rows = _perturbed_stories(source, name, formats.read(upstream[source.of], formats.QUESTIONS), taken)
+    else:
+        rows = _published(source, name, real_data)
+    questions = pd.DataFrame(rows)
+    shared = [] if questions.empty else questions["question"][questions["question"].isin(taken)].tolist()
+    if shared:
+        raise PqmError(f"{name}: shares a question with {', '.join(config.disjoint_from)}: {shared[0]!r}; expected disjoint sets")
+    return questions
+
+
+def _row(name: str, index: int, story: Story, cluster: str | None = None, perturbation: str = "") -> dict[str, object]:
+    question_id = f"{name}-{index:05d}"
+    return {
+        "question_id": question_id,
+        "question": story.question,
+        "answer": str(story.answer),
+        "solution": story.solution,
+        "cluster": cluster or question_id,
+        "perturbation": perturbation,
+    }
+
+
+def _fresh_stories(source: StoriesSource, name: str, taken: set[str]) -> list[dict[str, object]]:
+    random, seen, rows = Random(f"{name} {source.seed}"), set(taken), []
+    while len(rows) < source.questions:
+        story = random_story(random, random.randint(*source.facts))
+        if random.random() < source.distraction_share:
+            story = distract(random, story)
+        if story.question not in seen:
+            seen.add(story.question)
+            rows.append(_row(name, len(rows), story))
+    return rows
+
+
+def _perturbed_stories(source: PerturbedSource, name: str, seeds: pd.DataFrame, taken: set[str]) -> list[dict[str, object]]:
+    if len(seeds) < source.seed_questions:
+        raise PqmError(f"{name}: asks for {source.seed_questions} seed questions, {source.of} has {len(seeds)}")
+    random, seen, rows = Random(f"{name} {source.seed}"), set(taken), []
+    for seed in seeds.head(source.seed_questions).itertuples():
+        for kind, perturb in PERTURBATIONS.items():
+            story = perturb(random, parse_story(str(seed.question)))
+            while story.question in seen:
+                story = perturb(random, parse_story(str(seed.question)))
+            seen.add(story.question)
+            rows.append(_row(name, len(rows), story, cluster=str(seed.question_id), perturbation=kind))
+    return rows
+
+
+def _published(source: FileSource, name: str, real_data: Path) -> list[dict[str, object]]:
+    return read_published(source.format, real_data / source.path, name)

@@ -1,0 +1,83 @@
+"""Readers of published benchmarks: GSM8K, GSM-Plus and MATH500, each in its publishers' JSON lines."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pqm.errors import PqmError
+
+CALCULATOR_MARKS = re.compile(r"<<.*?>>")
+Row = dict[str, object]
+
+
+def read_published(form: str, path: Path, name: str) -> list[Row]:
+    """The rows of a question table.
+
+    Raises:
+        PqmError: the file is missing, a line is not JSON, a key is missing or a question has no gold answer.
+    """
+    reader = _READERS[form]
+    rows = []
+    for number, record in read_json_lines(path):
+        try:
+            row = reader(record)
+        except KeyError as error:
+            raise PqmError(f"{path}: row {number}: key {error} is missing; expected the publishers' {form} format") from None
+        if not str(row["answer"]).strip():
+            raise PqmError(f"{path}: row {number}: a question without gold answer")
+        question_id = f"{name}-{number:05d}"
+        rows.append({"question_id": question_id, "cluster": question_id, "perturbation": "", **row})
+    return rows
+
+
+def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line's number (from 0) and object."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise PqmError(
+            f"{path}: missing; this target reads published data: name its folder with `--config real_data=FOLDER`"
+        ) from None
+    if not lines:
+        raise PqmError(f"{path}: an empty file; expected one JSON object a line")
+    for number, line in enumerate(lines):
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            raise PqmError(f"{path}: row {number}: not JSON ({error})") from None
+
+
+def split_gsm8k_answer(text: str) -> tuple[list[str], str]:
+    """The steps (calculator marks removed) and the gold answer of a GSM8K solution; no answer is the empty text."""
+    body, _, answer = text.partition("####")
+    steps = [CALCULATOR_MARKS.sub("", line).strip() for line in body.splitlines()]
+    return [step for step in steps if step], answer.strip().replace(",", "")
+
+
+def _gsm8k(record: dict[str, Any]) -> Row:
+    steps, answer = split_gsm8k_answer(record["answer"])
+    return {"question": record["question"], "answer": answer, "solution": steps}
+
+
+def _gsm_plus(record: dict[str, Any]) -> Row:
+    """Questions of the kind "critical thinking" cannot be answered; their gold answer is the word None."""
+    steps, _ = split_gsm8k_answer(record["solution"])
+    seed = hashlib.sha256(record["seed_question"].encode()).hexdigest()[:12]
+    return {
+        "question": record["question"],
+        "answer": str(record["answer"]),
+        "solution": steps,
+        "cluster": f"seed-{seed}",
+        "perturbation": record["perturbation_type"],
+    }
+
+
+def _math500(record: dict[str, Any]) -> Row:
+    steps = [line.strip() for line in record["solution"].splitlines() if line.strip()]
+    return {"question": record["problem"], "answer": str(record["answer"]), "solution": steps}
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Row]] = {"gsm8k": _gsm8k, "gsm-plus": _gsm_plus, "math500": _math500}

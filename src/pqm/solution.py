@@ -1,0 +1,63 @@
+"""The one text format of a solution: used by sampling, labelling, training and scoring alike.
+
+It is stored beside every checkpoint, and data in another format is refused (a mismatch between
+training and scoring is the commonest silent error of process reward models).
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from pqm.errors import PqmError
+
+FILE_NAME = "solution_format.json"
+
+
+class SolutionFormat(BaseModel):
+    """How a question and its steps become text.
+
+    A policy reads `prompt(question)` and writes steps closed by `step_separator`. A reward model reads the
+    same text with `step_token` at the end of each step and is scored there; where both are the same token
+    it reads exactly what the policy wrote.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    question_template: str = "{question}\n"
+    step_separator: str = "\n"
+    step_token: str = "\n"
+
+    def prompt(self, question: str) -> str:
+        return self.question_template.format(question=question)
+
+    def prefix(self, question: str, steps: Sequence[str]) -> str:
+        """What a policy continues from: the prompt and the closed steps."""
+        return self.prompt(question) + "".join(step + self.step_separator for step in steps)
+
+    def close_step(self, step: str) -> str:
+        """A step as the reward model reads it, up to and with the position that is scored."""
+        return step + self.step_token
+
+    def split(self, completion: str) -> list[str]:
+        """The steps of a sampled text; empty lines are no steps."""
+        return [step for step in completion.split(self.step_separator) if step.strip()]
+
+    @property
+    def between_steps(self) -> str:
+        """What stands between a scored position and the next step."""
+        return "" if self.step_token == self.step_separator else self.step_separator
+
+    def save(self, folder: Path) -> None:
+        (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "SolutionFormat":
+        path = folder / FILE_NAME
+        try:
+            return cls(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise PqmError(f"{path}: missing; a checkpoint stores the solution format that it was trained with") from None
+        except (ValueError, TypeError) as error:
+            raise PqmError(f"{path}: not a solution format ({error})") from None

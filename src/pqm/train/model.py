@@ -1,0 +1,82 @@
+"""A reward model: a language model's body with one bias-free score a token, read where a step ends.
+
+It is `AutoModelForTokenClassification` with one label, so a checkpoint loads with plain `transformers`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from pqm.errors import PqmError
+from pqm.solution import SolutionFormat
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A solution's tokens, and the position of each step's end."""
+
+    tokens: tuple[int, ...]
+    step_ends: tuple[int, ...]
+
+
+class Encoder:
+    """Turns questions and steps into tokens, piece by piece, so that a step's tokens do not depend on its neighbours.
+
+    Raises:
+        PqmError: the tokenizer splits the step token, so no single position closes a step.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, form: SolutionFormat) -> None:
+        self._tokenizer, self._form = tokenizer, form
+        self._pieces: dict[str, list[int]] = {}
+        closing = self._encode(form.step_token)
+        if len(closing) != 1:
+            raise PqmError(f"the tokenizer splits the step token {form.step_token!r} into {len(closing)}; expected one token")
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return self._pieces[text]
+
+    def __call__(self, question: str, steps: Sequence[str]) -> Encoded:
+        """The tokens of a solution up to and with its last scored position."""
+        tokens, ends = list(self._encode(self._form.prompt(question))), []
+        for index, step in enumerate(steps):
+            if index:
+                tokens += self._encode(self._form.between_steps)
+            tokens += self._encode(step) + self._encode(self._form.step_token)
+            ends.append(len(tokens) - 1)
+        return Encoded(tuple(tokens), tuple(ends))
+
+
+def reward_model(backbone: Path, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The backbone with a fresh head drawn from `seed`."""
+    torch.manual_seed(seed)
+    model = AutoModelForTokenClassification.from_pretrained(
+        backbone, num_labels=1, token_classification_bias=False, classifier_dropout=0.0, dtype=torch.float32
+    )
+    return model, AutoTokenizer.from_pretrained(backbone)
+
+
+def load_reward_model(checkpoint: Path, form: SolutionFormat | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+    """A trained reward model and its solution format.
+
+    Raises:
+        PqmError: `form`, the format of the data, is given and differs from the checkpoint's.
+    """
+    own = SolutionFormat.load(checkpoint)
+    if form is not None and form != own:
+        raise PqmError(f"{checkpoint}: trained with the solution format {own!r}, the data has {form!r}; expected the same")
+    model = AutoModelForTokenClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    return model, AutoTokenizer.from_pretrained(checkpoint), own
+
+
+def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, form: SolutionFormat, folder: Path) -> None:
+    """Write safetensors, tokenizer and solution format."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    form.save(folder)

@@ -1,0 +1,67 @@
+"""Finished parts of unfinished work: kept until the output is whole, so that a killed job goes on where it was.
+
+A work folder is keyed by everything that makes its content: the settings, the bytes of the inputs and the code.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel
+
+from pqm import formats
+from pqm.progress import progress
+
+Item = TypeVar("Item")
+
+
+class WorkFolder:
+    """A folder below `root` for one output; removed by `finish`."""
+
+    def __init__(self, root: Path, stage: str, settings: Sequence[BaseModel | str], inputs: Iterable[Path]) -> None:
+        digest = hashlib.sha256(code_hash().encode())
+        for setting in settings:
+            digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")
+        for path in inputs:
+            digest.update(content_hash(path).encode())
+        self.path = root / stage / digest.hexdigest()[:16]
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def finish(self) -> None:
+        """Forget the parts; call it when the output stands."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def table_by_shards(self, items: Sequence[Item], make: Callable[[Item], list[dict[str, Any]]], title: str, unit: str) -> pd.DataFrame:
+        """The rows of every item, in order; what an earlier try finished is read, the rest is made and kept."""
+        parts = []
+        for index, item in enumerate(progress(items, title, unit)):
+            path = self.path / f"shard-{index:06d}.pickle"
+            if not path.exists():
+                with formats.whole_file(path) as part:
+                    pd.DataFrame(make(item)).to_pickle(part)
+            parts.append(pd.read_pickle(path))
+        return pd.concat([part for part in parts if not part.empty] or [pd.DataFrame()], ignore_index=True)
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file, or of every file of a folder with its name."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+@cache
+def code_hash() -> str:
+    """SHA-256 of this package's source."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,51 @@
+# Solutions sampled by every policy.
+include: "common.smk"
+
+
+def needed_rollouts():
+    """The policies judged on every benchmark, and those that each label set asks for."""
+    pairs = dict.fromkeys(CELLS)
+    for labels in LABELS:
+        wanted = settings(LabelsConfig, "labels", labels)
+        user = f"{STUDY}/labels/{labels}.yaml"
+        pairs |= dict.fromkeys(f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies)
+    return [f"data/rollouts/{pair}.parquet" for pair in pairs]
+
+
+rule rollouts:
+    input:
+        needed_rollouts(),
+
+
+rule sample:
+    input:
+        config=f"{STUDY}/rollouts/{{dataset}}.yaml",
+        policy="data/policies/{policy}",
+        questions="data/questions/{dataset}.parquet",
+        code=code("rollouts"),
+    output:
+        "data/rollouts/{policy}/{dataset}.parquet",
+    log:
+        "logs/rollouts/{policy}/{dataset}.log",
+    benchmark:
+        "results/benchmarks/rollouts/{policy}-{dataset}.tsv"
+    conda:
+        "../../envs/pqm.yaml"
+    shell:
+        "pqm rollouts sample {input.config} --output {output} --policy {input.policy} --questions {input.questions} > {log} 2>&1"
+
+
+rule published_rollouts:
+    input:
+        solutions=Path(REAL_DATA, "gsm8k/example_model_solutions.jsonl"),
+        questions="data/real/questions/gsm8k.parquet",
+        code=code("published"),
+    output:
+        "data/real/rollouts/{policy}/gsm8k.parquet",
+    log:
+        "logs/rollouts/published/{policy}.log",
+    conda:
+        "../../envs/pqm.yaml"
+    shell:
+        "pqm rollouts published {input.solutions} --output {output} --questions {input.questions} --model {wildcards.policy}"
+        " > {log} 2>&1"

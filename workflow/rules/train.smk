@@ -1,0 +1,39 @@
+# Reward models: one checkpoint for each run and seed.
+include: "common.smk"
+
+
+def run_input(part):
+    def path(wildcards):
+        run = settings(RunConfig, "runs", wildcards.run)
+        user = f"{STUDY}/runs/{wildcards.run}.yaml"
+        if part == "labels":
+            return f"data/labels/{known('labels', run.labels, user)}.parquet"
+        return f"data/backbones/{known('backbones', run.backbone, user)}"
+
+    return path
+
+
+rule train:
+    input:
+        expand("results/checkpoints/{run}/seed-{seed}", run=RUNS, seed=TRAINING.seeds),
+
+
+rule reward_model:
+    input:
+        config=f"{STUDY}/runs/{{run}}.yaml",
+        training=f"{STUDY}/training.yaml",
+        labels=run_input("labels"),
+        validation=f"data/labels/{known('labels', TRAINING.validation, f'{STUDY}/training.yaml')}.parquet",
+        backbone=run_input("backbone"),
+        code=code("train"),
+    output:
+        directory("results/checkpoints/{run}/seed-{seed}"),
+    log:
+        "logs/train/{run}-seed-{seed}.log",
+    benchmark:
+        "results/benchmarks/train/{run}-seed-{seed}.tsv"
+    conda:
+        "../../envs/pqm.yaml"
+    shell:
+        "pqm train {input.config} --output {output} --training {input.training} --seed {wildcards.seed} --labels {input.labels}"
+        " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
