@@ -9,8 +9,10 @@ import typer
 
 from pqm.errors import PqmError
 
-# One thread a job unless the user says otherwise: it must stand before numpy and torch are imported.
+# One thread a job unless the user says otherwise, and no bars of other libraries in log files: both are read at import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if not sys.stderr.isatty():
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 policies_app = typer.Typer(no_args_is_help=True, help="Train or pick the models that sample, and the backbones.")
@@ -200,7 +202,9 @@ def scores(
     if kind not in ("reward", "likelihood"):
         raise PqmError(f"--kind {kind}: expected reward or likelihood")
     if not len(questions) == len(rollouts) == len(output):
-        raise PqmError(f"{len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output; expected as many of each")
+        raise PqmError(
+            f"{len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output; expected as many of each"
+        )
     torch.set_num_threads(threads)
     scorer = Scorer(checkpoint, kind, batch_tokens)  # type: ignore[arg-type]
     for cell_questions, cell_rollouts, cell_output in zip(questions, rollouts, output):

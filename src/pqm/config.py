@@ -70,7 +70,11 @@ class QuestionsConfig(Settings):
 
 
 class Architecture(Settings):
-    """A Llama's shape."""
+    """A Llama's shape.
+
+    `attention_bias` is the spread of the random biases that queries and keys start with (0: no biases). A rotated bias
+    attends by position alone, so heads that look at the previous token need not be found first.
+    """
 
     hidden_size: Count
     intermediate_size: Count
@@ -80,14 +84,16 @@ class Architecture(Settings):
     max_positions: Count
     initializer_range: Positive
     rope_theta: Positive
+    attention_bias: Annotated[float, Field(ge=0)]
 
 
 class Phase(Settings):
     """One part of a pretraining, with a warm-up and a cosine decay of its own.
 
     `quotes_share` of the texts quote a story's facts in random order, `slipped_share` have a slip in each step with
-    probability `slip_chance`, the rest are worked solutions. `token_mark_weight` and `step_mark_weight` switch proofreading on: is this token right given what
-    stands before it (read from `token_mark_layer`), and has no slip come so far (read from the last layer).
+    probability `slip_chance`, the rest are worked solutions. `token_mark_weight` and `step_mark_weight` switch
+    proofreading on: is this token right given what stands before it (read from `token_mark_layer`), and has no slip
+    come so far (read from the last layer).
     """
 
     steps: Count

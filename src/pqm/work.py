@@ -35,7 +35,9 @@ class WorkFolder:
         """Forget the parts; call it when the output stands."""
         shutil.rmtree(self.path, ignore_errors=True)
 
-    def table_by_shards(self, items: Sequence[Item], make: Callable[[Item], list[dict[str, Any]]], title: str, unit: str) -> pd.DataFrame:
+    def table_by_shards(
+        self, items: Sequence[Item], make: Callable[[Item], list[dict[str, Any]]], title: str, unit: str
+    ) -> pd.DataFrame:
         """The rows of every item, in order; what an earlier try finished is read, the rest is made and kept."""
         parts = []
         for index, item in enumerate(progress(items, title, unit)):

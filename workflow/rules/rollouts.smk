@@ -8,7 +8,9 @@ def needed_rollouts():
     for labels in LABELS:
         wanted = settings(LabelsConfig, "labels", labels)
         user = f"{STUDY}/labels/{labels}.yaml"
-        pairs |= dict.fromkeys(f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies)
+        pairs |= dict.fromkeys(
+            f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies
+        )
     return [f"data/rollouts/{pair}.parquet" for pair in pairs]
 
 

@@ -53,7 +53,9 @@ def join(grades: pd.DataFrame, scores: pd.DataFrame, source: Path) -> pd.DataFra
     bare = joined["step_scores"].isna()
     if bare.any():
         first = joined[bare].iloc[0]
-        raise PqmError(f"{source}: question {first.question_id!r}, sample {first.sample_id}: no score; expected one a graded sample")
+        raise PqmError(
+            f"{source}: question {first.question_id!r}, sample {first.sample_id}: no score; expected one a graded sample"
+        )
     return joined
 
 
@@ -75,7 +77,9 @@ def judge(
         key = {"question_id": question_id, "cluster": group["cluster"].iloc[0]}
         for aggregation in aggregations:
             scores = np.array([aggregate(steps, aggregation) for steps in group["step_scores"]])
-            rows += [key | {"kind": "best", "aggregation": aggregation, "n": k, "accuracy": best_of_n(scores, correct, k)} for k in n]
+            rows += [
+                key | {"kind": "best", "aggregation": aggregation, "n": k, "accuracy": best_of_n(scores, correct, k)} for k in n
+            ]
         logits = np.array([aggregate(steps, aggregations[0]) for steps in group["step_scores"]])
         weights = 1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))
         votes = vote(list(group["answer"]), correct, weights, n, vote_subsets, _draws(seed, str(question_id)))
@@ -92,7 +96,9 @@ def run_metrics(
         grades: folder of `{policy}/{benchmark}.parquet`.
         scores: folder of `seed-{seed}/{policy}/{benchmark}.parquet`.
     """
-    aggregations = [run.aggregation] if run.loss == "orm" else [run.aggregation, *(one for one in AGGREGATIONS if one != run.aggregation)]
+    aggregations = (
+        [run.aggregation] if run.loss == "orm" else [run.aggregation, *(one for one in AGGREGATIONS if one != run.aggregation)]
+    )
     rows = []
     cells = [(policy, benchmark, seed) for policy in config.policies for benchmark in config.benchmarks for seed in seeds]
     for policy, benchmark, seed in progress(cells, f"metrics of {name}", "cell"):
@@ -144,7 +150,12 @@ def _counted(graded: pd.DataFrame, config: EvaluationConfig) -> list[dict[str, A
         key = {"question_id": question_id, "cluster": group["cluster"].iloc[0]}
         share = float(correct.mean())
         votes = vote(
-            list(group["answer"]), correct, np.ones(len(group)), config.n, config.vote_subsets, _draws(config.seed, str(question_id))
+            list(group["answer"]),
+            correct,
+            np.ones(len(group)),
+            config.n,
+            config.vote_subsets,
+            _draws(config.seed, str(question_id)),
         )
         rows.append(key | {"method": "pass@1", "n": 1, "accuracy": share})
         for n, voted in zip(config.n, votes):
@@ -161,7 +172,9 @@ def _read_grades(grades: Path, policy: str, benchmark: str) -> pd.DataFrame:
 def _enough(group: pd.DataFrame, n: Sequence[int]) -> None:
     if len(group) < max(n):
         name = group["question_id"].iloc[0]
-        raise PqmError(f"question {name!r}: {len(group)} samples, but n = {max(n)} is asked for; sample more or ask for a smaller n")
+        raise PqmError(
+            f"question {name!r}: {len(group)} samples, but n = {max(n)} is asked for; sample more or ask for a smaller n"
+        )
 
 
 def _draws(seed: int, question_id: str) -> np.random.Generator:

@@ -11,9 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.scoring import log_likelihoods, step_scores
+from pqm.reward_model import Encoder, checkpoint_hash, load_reward_model
 from pqm.solution import SolutionFormat
-from pqm.train import checkpoint_hash
-from pqm.train.model import Encoder, load_reward_model
 from pqm.work import WorkFolder
 
 Kind = Literal["reward", "likelihood"]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pqm.train.model import Encoded
+from pqm.reward_model import Encoded
 
 
 @dataclass

@@ -103,7 +103,9 @@ class StepLabeller:
         return {"labels": hard, "soft_labels": soft, "hits": hits, "counts": counts}
 
 
-def make_labels(config: LabelsConfig, completer: Path, questions: Path, rollouts: dict[str, Path], work: WorkFolder) -> pd.DataFrame:
+def make_labels(
+    config: LabelsConfig, completer: Path, questions: Path, rollouts: dict[str, Path], work: WorkFolder
+) -> pd.DataFrame:
     """Label the distinct solutions of every question; a solution that several policies wrote is labelled once.
 
     Args:
@@ -129,7 +131,8 @@ def make_labels(config: LabelsConfig, completer: Path, questions: Path, rollouts
     def _labeller(row: Any) -> StepLabeller:
         def complete(prefixes: Sequence[Prefix], count: int, first: int) -> list[list[Outcome]]:
             requests = [
-                Request("|".join((row.question_id, *prefix)), form.prefix(row.question, prefix), count, skip=first) for prefix in prefixes
+                Request("|".join((row.question_id, *prefix)), form.prefix(row.question, prefix), count, skip=first)
+                for prefix in prefixes
             ]
             groups = sample(model, tokenizer, requests, config.temperature, config.max_new_tokens, config.seed)
             return [

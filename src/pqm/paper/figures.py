@@ -15,7 +15,8 @@ from pqm.errors import PqmError
 from pqm.paper.style import METHODS, method_order, printed
 
 DRAWN_IN_BEST_OF_N = (
-    "pass@n", "random", "self-consistency", "backbone-likelihood", "proofreader", "orm", "mse-hard", "mse-soft", "bce", "pqm-zeta2", "pqm-zeta4",
+    "pass@n", "random", "self-consistency", "backbone-likelihood", "proofreader",
+    "orm", "mse-hard", "mse-soft", "bce", "pqm-zeta2", "pqm-zeta4",
 )  # fmt: skip
 WITH_BAND = ("bce", "pqm-zeta4")
 

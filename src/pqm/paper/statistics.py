@@ -52,7 +52,7 @@ def interval(means: NDArray[np.float64], confidence: float) -> tuple[float, floa
 def summarise(metrics: pd.DataFrame, confidence: float, resamples: int, seed: int) -> pd.DataFrame:
     """Accuracy with its interval for every cell of a metric table: columns `CELL`, accuracy, low, high, questions, seeds."""
     rows = []
-    for benchmark, part in metrics.groupby("benchmark", sort=False):
+    for _, part in metrics.groupby("benchmark", sort=False):
         clusters = part.drop_duplicates("question_id").set_index("question_id")["cluster"]
         bootstrap = Bootstrap(clusters, resamples, seed)
         for key, cell in part.groupby(CELL, sort=False):

@@ -23,7 +23,9 @@ def main_table(metrics: pd.DataFrame, paper: PaperConfig) -> pd.DataFrame:
     own = metrics.groupby("method", sort=False)["aggregation"].transform("first")
     rows = summarise(metrics[metrics["aggregation"] == own], paper.confidence, paper.resamples, paper.seed)
     keys = ["policy", "benchmark", "method", "n"]
-    return rows.sort_values(keys, key=lambda column: column.map(method_order) if column.name == "method" else column, kind="stable")
+    return rows.sort_values(
+        keys, key=lambda column: column.map(method_order) if column.name == "method" else column, kind="stable"
+    )
 
 
 TABLES: dict[str, Callable[[pd.DataFrame, PaperConfig], pd.DataFrame]] = {"main": main_table}
@@ -54,7 +56,10 @@ def _wide(table: pd.DataFrame) -> pd.DataFrame:
     """Percentages with half an interval's bounds in brackets, one column for each n."""
     cells = table.assign(
         method=table["method"].map(printed),
-        cell=[f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for a, low, high in zip(table["accuracy"], table["low"], table["high"])],
+        cell=[
+            f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+            for a, low, high in zip(table["accuracy"], table["low"], table["high"])
+        ],
     )
     order = cells[["policy", "benchmark", "method"]].drop_duplicates()
     wide = cells.pivot(index=["policy", "benchmark", "method"], columns="n", values="cell").fillna("")
@@ -89,13 +94,11 @@ def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -
         passes.append([pass_at_n(correct, k) for k in n])
     for method, values in (("self-consistency", np.mean(votes, axis=0)), ("pass@n", np.mean(passes, axis=0))):
         rows += [{"models": "all", "method": method, "n": k, "accuracy": v, "questions": len(votes)} for k, v in zip(n, values)]
-    published = {
-        (number, model): record[model]["is_correct"] for number, record in read_json_lines(solutions) for model in parts
-    }
-    same = [
-        published[int(str(row.question_id).rsplit("-", 1)[1]), row.model] == row.correct for row in pooled.itertuples()
-    ]
-    rows.append({"models": "all", "method": "agreement with is_correct", "n": 1, "accuracy": np.mean(same), "questions": len(same)})
+    published = {(number, model): record[model]["is_correct"] for number, record in read_json_lines(solutions) for model in parts}
+    same = [published[int(str(row.question_id).rsplit("-", 1)[1]), row.model] == row.correct for row in pooled.itertuples()]
+    rows.append(
+        {"models": "all", "method": "agreement with is_correct", "n": 1, "accuracy": np.mean(same), "questions": len(same)}
+    )
     say(f"{sum(same)} of {len(same)} grades agree with the publishers' is_correct ({100 * np.mean(same):.2f} %)")
     _write(output, pd.DataFrame(rows).to_csv(index=False, float_format=f"%.{DIGITS}f"))
 
@@ -105,7 +108,9 @@ def stage_times(benchmarks: Path) -> pd.DataFrame:
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
         record = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
-        rows.append({"stage": path.relative_to(benchmarks).parts[0], "s": record["s"], "cpu": record["cpu_time"], "mb": record["max_rss"]})
+        rows.append(
+            {"stage": path.relative_to(benchmarks).parts[0], "s": record["s"], "cpu": record["cpu_time"], "mb": record["max_rss"]}
+        )
     if not rows:
         raise PqmError(f"{benchmarks}: holds no benchmark file; build something first")
     groups = pd.DataFrame(rows).groupby("stage", sort=False)

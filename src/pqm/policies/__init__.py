@@ -3,9 +3,22 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
+
 from pqm import formats
 from pqm.config import Pick
 from pqm.errors import PqmError
+
+TABLE = "snapshots.csv"
+MARKS = "marks.safetensors"
+
+
+def read_snapshots(pretraining: Path) -> pd.DataFrame:
+    """The snapshots of a finished pretraining, oldest first."""
+    try:
+        return pd.read_csv(pretraining / TABLE)
+    except FileNotFoundError:
+        raise PqmError(f"{pretraining}: holds no {TABLE}; expected a finished pretraining") from None
 
 
 def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
@@ -14,8 +27,6 @@ def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
     Raises:
         PqmError: no snapshot reaches `pick.at_least`; the message tells the best one.
     """
-    from pqm.policies.pretraining import read_snapshots
-
     snapshots = read_snapshots(pretraining).dropna(subset=[pick.metric])
     if snapshots.empty:
         raise PqmError(f"{pretraining}: no snapshot has a {pick.metric}")
@@ -30,8 +41,6 @@ def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
 
 def write_policy(pick: Pick, pretraining: Path, output: Path) -> None:
     """Copy the picked snapshot to `output`, a plain `transformers` folder with its tokenizer."""
-    from pqm.policies.pretraining import MARKS
-
     with formats.whole_folder(output) as part:
         shutil.copytree(pick_snapshot(pick, pretraining), part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARKS))
 
@@ -41,9 +50,9 @@ def write_backbone(pick: Pick, pretraining: Path, output: Path) -> None:
 
     Reward models start from `model` with a fresh head; `proofreader` is only a reference that needs no rollouts.
     """
-    from pqm.policies.pretraining import MARKS, load_marks
+    from pqm.policies.pretraining import load_marks
+    from pqm.reward_model import reward_model, save_reward_model
     from pqm.solution import SolutionFormat
-    from pqm.train.model import reward_model, save_reward_model
 
     snapshot = pick_snapshot(pick, pretraining)
     with formats.whole_folder(output) as part:

@@ -11,7 +11,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerFast
 
 from pqm.policies.tokenizer import END
-from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, Fact, Story, apply, random_story, write_step
+from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, Fact, Story, apply, random_story
 
 IGNORED = -100
 SLIPS = ("fact", "quote", "left", "operator", "right", "result", "answer")
@@ -37,6 +37,7 @@ class Solution:
 
 
 def worked_solution(story: Story) -> Solution:
+    """The story's own solution, and the end token."""
     solution = Solution()
     for step in story.solution:
         solution.write(step)
@@ -119,7 +120,9 @@ def _other_number(random: Random, number: int | None) -> int:
     """A wrong number: most often a near one."""
     while True:
         near = number is not None and random.random() < 0.6
-        other = number + random.choice((-10, -2, -1, 1, 2, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
+        other = (
+            number + random.choice((-10, -2, -1, 1, 2, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
+        )
         if other != number and 1 <= other <= LARGEST_VALUE:
             return other
 

@@ -20,9 +20,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from pqm import formats
 from pqm.config import Architecture, Phase, PretrainingConfig
-from pqm.errors import PqmError
 from pqm.evaluate.estimators import area_under_curve
 from pqm.evaluate.grading import extract_answer
+from pqm.policies import MARKS, TABLE, read_snapshots
 from pqm.policies.corpus import IGNORED, Batch, Corpus
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.progress import progress, say
@@ -30,8 +30,6 @@ from pqm.rollouts.sampling import Request, sample
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 
-TABLE = "snapshots.csv"
-MARKS = "marks.safetensors"
 VALIDATION_TEMPERATURE = 0.7
 VALIDATION_SAMPLES = 4
 VALIDATION_BATCHES = 20
@@ -56,7 +54,9 @@ def pretrain(config: PretrainingConfig, start: Path | None, questions: dict[str,
     """
     torch.set_num_threads(config.threads)
     tokenizer = story_tokenizer()
-    excluded = frozenset(text for name in config.excluded for text in formats.read(questions[name], formats.QUESTIONS)["question"])
+    excluded = frozenset(
+        text for name in config.excluded for text in formats.read(questions[name], formats.QUESTIONS)["question"]
+    )
     validation = formats.read(questions[config.validation], formats.QUESTIONS)
     state = _State.begin(config, start, tokenizer, work)
     for index, phase in enumerate(config.phases):
@@ -93,20 +93,26 @@ class _State:
     rows: list[dict[str, Any]]
 
     @classmethod
-    def begin(cls, config: PretrainingConfig, start: Path | None, tokenizer: PreTrainedTokenizerFast, work: WorkFolder) -> "_State":
+    def begin(
+        cls, config: PretrainingConfig, start: Path | None, tokenizer: PreTrainedTokenizerFast, work: WorkFolder
+    ) -> "_State":
         torch.manual_seed(config.seed)
         if config.architecture is not None:
-            model: PreTrainedModel = LlamaForCausalLM(llama_config(config.architecture, tokenizer))
+            model: PreTrainedModel = fresh_llama(config.architecture, tokenizer)
         else:
             assert start is not None
-            model = AutoModelForCausalLM.from_pretrained(start / str(read_snapshots(start)["snapshot"].iloc[-1]), dtype=torch.float32)
+            model = AutoModelForCausalLM.from_pretrained(
+                start / str(read_snapshots(start)["snapshot"].iloc[-1]), dtype=torch.float32
+            )
         state = cls(model, Marks(model.config.hidden_size), 0, 0, None, [])
         saved = work.path / "state.pt"
         if saved.exists():
             content = torch.load(saved, weights_only=False)
             model.load_state_dict(content["model"])
             state.marks.load_state_dict(content["marks"])
-            state.phase, state.step, state.optimizer, state.rows = (content[key] for key in ("phase", "step", "optimizer", "rows"))
+            state.phase, state.step, state.optimizer, state.rows = (
+                content[key] for key in ("phase", "step", "optimizer", "rows")
+            )
             say(f"going on from phase {state.phase + 1}, step {state.step}")
         return state
 
@@ -125,9 +131,9 @@ class _State:
             )
 
 
-def llama_config(architecture: Architecture, tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
-    """The configuration of a tiny Llama whose positions are sharp enough for short texts."""
-    return LlamaConfig(
+def fresh_llama(architecture: Architecture, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
+    """A Llama with random weights, and random query and key biases where the architecture has them."""
+    config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.hidden_size,
         intermediate_size=architecture.intermediate_size,
@@ -137,11 +143,17 @@ def llama_config(architecture: Architecture, tokenizer: PreTrainedTokenizerFast)
         max_position_embeddings=architecture.max_positions,
         initializer_range=architecture.initializer_range,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
+        attention_bias=architecture.attention_bias > 0,
         tie_word_embeddings=False,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
     )
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith(("q_proj.bias", "k_proj.bias")):
+            nn.init.normal_(parameter, std=architecture.attention_bias)
+    return model
 
 
 def _run_phase(
@@ -173,7 +185,7 @@ def _run_phase(
         optimizer.step()
         done = step + 1
         if (done % config.snapshot_every == 0 and done >= phase.snapshots_from) or done == phase.steps:
-            row = _snapshot(config, phase, index, done, float(loss), corpus, validation, tokenizer, state, work)
+            row = _snapshot(config, phase, index, done, loss.item(), corpus, validation, tokenizer, state, work)
             say(", ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
             state.step, state.optimizer = done, optimizer.state_dict()
             state.save(work)
@@ -244,7 +256,9 @@ def _snapshot(
     return row
 
 
-def _pass_at_1(config: PretrainingConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, validation: pd.DataFrame) -> float:
+def _pass_at_1(
+    config: PretrainingConfig, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, validation: pd.DataFrame
+) -> float:
     """Share of right samples on the validation questions."""
     form = SolutionFormat()
     requests = [Request(row.question_id, form.prompt(row.question), VALIDATION_SAMPLES) for row in validation.itertuples()]
@@ -278,14 +292,6 @@ def _mark_aucs(model: PreTrainedModel, marks: Marks, corpus: Corpus, phase: Phas
 
 def _joined(parts: list[Tensor]) -> np.ndarray:
     return torch.cat(parts).numpy() if parts else np.zeros(0)
-
-
-def read_snapshots(pretraining: Path) -> pd.DataFrame:
-    """The snapshots of a finished pretraining, oldest first."""
-    try:
-        return pd.read_csv(pretraining / TABLE)
-    except FileNotFoundError:
-        raise PqmError(f"{pretraining}: holds no {TABLE}; expected a finished pretraining") from None
 
 
 def load_marks(snapshot: Path, hidden_size: int) -> Marks:

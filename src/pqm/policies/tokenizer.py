@@ -20,6 +20,11 @@ def story_tokenizer() -> PreTrainedTokenizerFast:
     )
     # WordPiece joins with spaces; a line end takes none.
     tokenizer.decoder = decoders.Sequence(
-        [decoders.WordPiece(prefix="##", cleanup=False), decoders.Fuse(), decoders.Replace(" \n ", "\n"), decoders.Replace(" \n", "\n")]
+        [
+            decoders.WordPiece(prefix="##", cleanup=False),
+            decoders.Fuse(),
+            decoders.Replace(" \n ", "\n"),
+            decoders.Replace(" \n", "\n"),
+        ]
     )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)

@@ -26,11 +26,13 @@ NOUNS = (
 VERBS = {"+": ("gives", "brings", "adds", "sends"), "-": ("costs", "takes", "eats", "hides"), "x": ("times",), "/": ("splits",)}
 OPERATORS = {verb: operator for operator, verbs in VERBS.items() for verb in verbs}
 LARGEST_NUMBER = 20
-LARGEST_VALUE = 50
+LARGEST_VALUE = 30
 
 _START = re.compile(r"(\w+) has (\d+) (\w+)")
 _FACT = re.compile(r"(\w+) (\w+) (\w+) (\d+)")
-_STEP = re.compile(r"(?P<quote>.*?) , (?P<left>\d+) (?P<operator>[-+x/]) (?P<right>\d+) = (?P<result>\d+)(?: , answer (?P<answer>\d+))?")
+_STEP = re.compile(
+    r"(?P<quote>.*?) , (?P<left>\d+) (?P<operator>[-+x/]) (?P<right>\d+) = (?P<result>\d+)(?: , answer (?P<answer>\d+))?"
+)
 
 
 def apply(value: int, operator: str, number: int) -> int | None:
@@ -97,6 +99,7 @@ class Story:
 
 
 def write_step(quote: str, left: int, operator: str, right: int, result: int) -> str:
+    """A step's text; the last step of a solution goes on with ` , answer N`."""
     return f"{quote} , {left} {operator} {right} = {result}"
 
 
@@ -216,4 +219,8 @@ def add_operation(random: Random, story: Story) -> Story:
     return replace(story, facts=(*story.facts, fact))
 
 
-PERTURBATIONS = {"numerical substitution": substitute_numbers, "distraction insertion": distract, "adding operation": add_operation}
+PERTURBATIONS = {
+    "numerical substitution": substitute_numbers,
+    "distraction insertion": distract,
+    "adding operation": add_operation,
+}

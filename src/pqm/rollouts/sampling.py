@@ -77,10 +77,10 @@ def sample(
         use_cache=True,
         logits_to_keep=1,
     )
-    owner = torch.repeat_interleave(torch.arange(len(requests)), torch.tensor([request.samples for request in requests])).to(device)
-    noise = torch.from_numpy(
-        np.concatenate([_noise(request, max_new_tokens, seed) for request in requests])
-    ).to(device)
+    owner = torch.repeat_interleave(torch.arange(len(requests)), torch.tensor([request.samples for request in requests])).to(
+        device
+    )
+    noise = torch.from_numpy(np.concatenate([_noise(request, max_new_tokens, seed) for request in requests])).to(device)
     samples = [Sample() for _ in range(len(owner))]
     alive = torch.arange(len(samples), device=device)
     cache.batch_select_indices(owner)

@@ -1,6 +1,5 @@
 """Stage `train`: one trainer for every reward model; same labels, backbone, budget and weighting, only the loss differs."""
 
-import hashlib
 import json
 import math
 from pathlib import Path
@@ -19,10 +18,10 @@ from pqm.errors import PqmError
 from pqm.evaluate.estimators import aggregate, area_under_curve
 from pqm.evaluate.scoring import step_scores
 from pqm.progress import progress, say
+from pqm.reward_model import Encoder, reward_model, save_reward_model
 from pqm.solution import SolutionFormat
 from pqm.train.data import Batch, Example, examples, stream
 from pqm.train.losses import loss_function, reduce
-from pqm.train.model import Encoder, reward_model, save_reward_model
 from pqm.work import WorkFolder, content_hash
 
 RUN_FILE = "run.json"
@@ -102,7 +101,9 @@ class _Schedule:
         an_epoch = len(batches(data, training.batch_tokens, np.random.default_rng(0)))
         weights = [1 if training.weighting == "trajectory" else len(one.labels) for one in data]
         steps = max(1, round(an_epoch * training.epochs))
-        return cls(steps, round(steps * training.warmup_share), run.learning_rate or training.learning_rate, sum(weights) / an_epoch)
+        return cls(
+            steps, round(steps * training.warmup_share), run.learning_rate or training.learning_rate, sum(weights) / an_epoch
+        )
 
     def factor(self, step: int) -> float:
         """Linear warm-up, then linear decay to 0 (the paper's schedule)."""
@@ -230,11 +231,3 @@ A solution's score is its {"last" if run["loss"] == "orm" else "lowest"} step sc
 
 Made by pqm {facts["pqm"]}.
 """
-
-
-def checkpoint_hash(checkpoint: Path) -> str:
-    """A short name for a checkpoint's weights."""
-    digest = hashlib.sha256()
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

@@ -8,8 +8,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from pqm.reward_model import Encoded, Encoder
 from pqm.train.losses import IGNORED
-from pqm.train.model import Encoded, Encoder
 
 
 @dataclass

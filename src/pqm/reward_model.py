@@ -3,12 +3,13 @@
 It is `AutoModelForTokenClassification` with one label, so a checkpoint loads with plain `transformers`.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pqm.errors import PqmError
 from pqm.solution import SolutionFormat
@@ -55,13 +56,15 @@ class Encoder:
 def reward_model(backbone: Path, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The backbone with a fresh head drawn from `seed`."""
     torch.manual_seed(seed)
-    model = AutoModelForTokenClassification.from_pretrained(
-        backbone, num_labels=1, token_classification_bias=False, classifier_dropout=0.0, dtype=torch.float32
-    )
+    config = AutoConfig.from_pretrained(backbone, num_labels=1)
+    config.token_classification_bias, config.classifier_dropout = False, 0.0
+    model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(backbone)
 
 
-def load_reward_model(checkpoint: Path, form: SolutionFormat | None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+def load_reward_model(
+    checkpoint: Path, form: SolutionFormat | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
     """A trained reward model and its solution format.
 
     Raises:
@@ -80,3 +83,11 @@ def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     form.save(folder)
+
+
+def checkpoint_hash(checkpoint: Path) -> str:
+    """A short name for a checkpoint's weights."""
+    digest = hashlib.sha256()
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
