@@ -7,8 +7,10 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import nn
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pqm.errors import PqmError
@@ -60,6 +62,18 @@ def reward_model(backbone: Path, seed: int) -> tuple[PreTrainedModel, PreTrained
     config.token_classification_bias, config.classifier_dropout = False, 0.0
     model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
     return model, AutoTokenizer.from_pretrained(backbone)
+
+
+def head(model: PreTrainedModel) -> nn.Linear:
+    """The score head."""
+    return cast(nn.Linear, model.score)
+
+
+def place(model: PreTrainedModel) -> PreTrainedModel:
+    """The model on the GPU where there is one, for inference."""
+    module: nn.Module = model
+    module.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    return model.eval()
 
 
 def load_reward_model(

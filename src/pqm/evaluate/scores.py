@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.scoring import log_likelihoods, step_scores
-from pqm.reward_model import Encoder, checkpoint_hash, load_reward_model
+from pqm.reward_model import Encoder, checkpoint_hash, load_reward_model, place
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 
@@ -34,7 +34,7 @@ class Scorer:
         else:
             self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
             tokenizer, self.form = AutoTokenizer.from_pretrained(checkpoint), SolutionFormat.load(checkpoint)
-        self.model.to("cuda" if torch.cuda.is_available() else "cpu")
+        self.model = place(self.model)
         self.encode = Encoder(tokenizer, self.form)
         self.name = checkpoint_hash(checkpoint)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from pqm.reward_model import Encoded
+from pqm.reward_model import Encoded, head
 
 
 @dataclass
@@ -60,7 +60,8 @@ class PrefixTree:
 
 def pack(solutions: Sequence[Encoded], budget: int) -> Iterator[tuple[PrefixTree, list[int]]]:
     """Prefix trees of at most `budget` tokens (one solution at least), each with its solutions' places in `solutions`."""
-    tree, places = PrefixTree(), []
+    tree = PrefixTree()
+    places: list[int] = []
     for place, solution in enumerate(solutions):
         if places and len(tree.tokens) + tree.new_nodes(solution.tokens) > budget:
             yield tree, places
@@ -91,7 +92,7 @@ def step_scores(model: PreTrainedModel, solutions: Sequence[Encoded], budget: in
     scores: dict[Encoded, list[float]] = {}
     for tree, places in pack(unique, budget):
         nodes = [tree.paths[index][end] for index, place in enumerate(places) for end in unique[place].step_ends]
-        at_ends = model.score(read_tree(model, tree)[nodes]).float().squeeze(-1).tolist() if nodes else []
+        at_ends = head(model)(read_tree(model, tree)[nodes]).float().squeeze(-1).tolist() if nodes else []
         values = iter(at_ends)
         for place in places:
             scores[unique[place]] = [next(values) for _ in unique[place].step_ends]

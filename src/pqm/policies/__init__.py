@@ -51,12 +51,12 @@ def write_backbone(pick: Pick, pretraining: Path, output: Path) -> None:
     Reward models start from `model` with a fresh head; `proofreader` is only a reference that needs no rollouts.
     """
     from pqm.policies.pretraining import load_marks
-    from pqm.reward_model import reward_model, save_reward_model
+    from pqm.reward_model import head, reward_model, save_reward_model
     from pqm.solution import SolutionFormat
 
     snapshot = pick_snapshot(pick, pretraining)
     with formats.whole_folder(output) as part:
         shutil.copytree(snapshot, part / "model", ignore=shutil.ignore_patterns(MARKS))
         model, tokenizer = reward_model(part / "model", seed=0)
-        model.score.weight.data.copy_(load_marks(snapshot, model.config.hidden_size).step.weight.data)
+        head(model).weight.data.copy_(load_marks(snapshot, model.config.hidden_size).step.weight.data)
         save_reward_model(model, tokenizer, SolutionFormat.load(snapshot), part / "proofreader")

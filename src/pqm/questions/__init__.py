@@ -50,7 +50,8 @@ def _row(name: str, index: int, story: Story, cluster: str | None = None, pertur
 
 
 def _fresh_stories(source: StoriesSource, name: str, taken: set[str]) -> list[dict[str, object]]:
-    random, seen, rows = Random(f"{name} {source.seed}"), set(taken), []
+    random, seen = Random(f"{name} {source.seed}"), set(taken)
+    rows: list[dict[str, object]] = []
     while len(rows) < source.questions:
         story = random_story(random, random.randint(*source.facts))
         if random.random() < source.distraction_share:
@@ -64,7 +65,8 @@ def _fresh_stories(source: StoriesSource, name: str, taken: set[str]) -> list[di
 def _perturbed_stories(source: PerturbedSource, name: str, seeds: pd.DataFrame, taken: set[str]) -> list[dict[str, object]]:
     if len(seeds) < source.seed_questions:
         raise PqmError(f"{name}: asks for {source.seed_questions} seed questions, {source.of} has {len(seeds)}")
-    random, seen, rows = Random(f"{name} {source.seed}"), set(taken), []
+    random, seen = Random(f"{name} {source.seed}"), set(taken)
+    rows: list[dict[str, object]] = []
     for seed in seeds.head(source.seed_questions).itertuples():
         for kind, perturb in PERTURBATIONS.items():
             story = perturb(random, parse_story(str(seed.question)))

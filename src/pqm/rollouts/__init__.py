@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from pqm import formats
 from pqm.config import RolloutsConfig
 from pqm.errors import PqmError
+from pqm.reward_model import place
 from pqm.rollouts.sampling import Request, sample
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
@@ -24,11 +25,11 @@ def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase,
     Raises:
         PqmError: the tokenizer has no end token, so no sample could finish.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.eos_token_id is None:
         raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer, SolutionFormat.load(folder)
+    return place(model), tokenizer, SolutionFormat.load(folder)
 
 
 def make_rollouts(config: RolloutsConfig, policy: Path, questions: Path, work: WorkFolder) -> pd.DataFrame:

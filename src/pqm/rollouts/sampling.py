@@ -111,7 +111,7 @@ def sample(
         )
         logits, positions = output.logits[:, -1], positions + 1
     for current in samples:
-        current.text = tokenizer.decode(current.tokens, skip_special_tokens=True)
+        current.text = str(tokenizer.decode(current.tokens, skip_special_tokens=True))
     grouped: list[list[Sample]] = [[] for _ in requests]
     for index, current in zip(owner.tolist(), samples):
         grouped[index].append(current)

@@ -18,7 +18,7 @@ from pqm.errors import PqmError
 from pqm.evaluate.estimators import aggregate, area_under_curve
 from pqm.evaluate.scoring import step_scores
 from pqm.progress import progress, say
-from pqm.reward_model import Encoder, reward_model, save_reward_model
+from pqm.reward_model import Encoder, head, reward_model, save_reward_model
 from pqm.solution import SolutionFormat
 from pqm.train.data import Batch, Example, examples, stream
 from pqm.train.losses import loss_function, reduce
@@ -119,7 +119,7 @@ def scores_at(model: PreTrainedModel, tokens: Tensor, step_ends: Tensor) -> Tens
     """
     hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
     at_ends = hidden.gather(1, step_ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-    return model.score(at_ends).squeeze(-1)
+    return head(model)(at_ends).squeeze(-1)
 
 
 def _train_step(
