@@ -1,4 +1,4 @@
-# What every rule file needs: the study's files, the code that a stage runs through, and small helpers.
+# The files, code lists and helpers that the other files of this folder share.
 from pathlib import Path
 
 from pqm.config import (
@@ -84,6 +84,91 @@ LABELS = names("labels")
 POLICIES = [known("policies", policy, f"{STUDY}/evaluation.yaml") for policy in EVALUATION.policies]
 BENCHMARKS = [known("questions", benchmark, f"{STUDY}/evaluation.yaml") for benchmark in EVALUATION.benchmarks]
 CELLS = [f"{policy}/{benchmark}" for policy in POLICIES for benchmark in BENCHMARKS]
+
+
+# ---- inputs of questions.smk
+def upstream_questions(wildcards):
+    upstream = settings(QuestionsConfig, "questions", wildcards.dataset).upstream
+    user = f"{STUDY}/questions/{wildcards.dataset}.yaml"
+    return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in upstream]
+
+
+def published_file(wildcards):
+    path = Path(REAL_DATA, load(QuestionsConfig, Path(f"config/real/questions/{wildcards.dataset}.yaml")).source.path)
+    if not path.exists():
+        raise WorkflowError(f"{path} is missing: name the folder of the published data with --config real_data=FOLDER")
+    return path
+
+
+# ---- inputs of policies.smk
+PICKING = {"policies": PolicyConfig, "backbones": BackboneConfig}
+
+
+def pretraining_questions(wildcards):
+    settings_ = settings(PretrainingConfig, "pretraining", wildcards.pretraining)
+    user = f"{STUDY}/pretraining/{wildcards.pretraining}.yaml"
+    datasets = dict.fromkeys([*settings_.excluded, settings_.validation])
+    return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in datasets]
+
+
+def pretraining_start(wildcards):
+    start = settings(PretrainingConfig, "pretraining", wildcards.pretraining).start
+    user = f"{STUDY}/pretraining/{wildcards.pretraining}.yaml"
+    return [f"data/pretraining/{known('pretraining', start, user)}"] if start else []
+
+
+def picked_pretraining(kind):
+    def folder(wildcards):
+        name = wildcards[0]
+        pretraining = settings(PICKING[kind], kind, name).pick.pretraining
+        return f"data/pretraining/{known('pretraining', pretraining, f'{STUDY}/{kind}/{name}.yaml')}"
+
+    return folder
+
+
+# ---- inputs of rollouts.smk
+def needed_rollouts():
+    """The policies judged on every benchmark, and those that each label set asks for."""
+    pairs = dict.fromkeys(CELLS)
+    for labels in LABELS:
+        wanted = settings(LabelsConfig, "labels", labels)
+        user = f"{STUDY}/labels/{labels}.yaml"
+        pairs |= dict.fromkeys(
+            f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies
+        )
+    return [f"data/rollouts/{pair}.parquet" for pair in pairs]
+
+
+# ---- inputs of labels.smk
+def label_inputs(part):
+    def paths(wildcards):
+        wanted = settings(LabelsConfig, "labels", wildcards.labels)
+        user = f"{STUDY}/labels/{wildcards.labels}.yaml"
+        policies = [known("policies", policy, user) for policy in wanted.policies]
+        return {
+            "completer": f"data/policies/{known('policies', wanted.completer, user)}",
+            "questions": f"data/questions/{known('questions', wanted.dataset, user)}.parquet",
+            "rollouts": [f"data/rollouts/{policy}/{wanted.dataset}.parquet" for policy in policies],
+        }[part]
+
+    return paths
+
+
+# ---- inputs of train.smk
+def run_input(part):
+    def path(wildcards):
+        run = settings(RunConfig, "runs", wildcards.run)
+        user = f"{STUDY}/runs/{wildcards.run}.yaml"
+        if part == "labels":
+            return f"data/labels/{known('labels', run.labels, user)}.parquet"
+        return f"data/backbones/{known('backbones', run.backbone, user)}"
+
+    return path
+
+
+# ---- inputs of evaluate.smk
+def outputs(wildcards, output):
+    return " ".join(f"--output {path}" for path in output)
 
 
 wildcard_constraints:

@@ -9,10 +9,6 @@ CELL_INPUT = {
 CELL_OPTIONS = {"questions": repeated("--questions", "questions"), "rollouts": repeated("--rollouts", "rollouts")}
 
 
-def outputs(wildcards, output):
-    return " ".join(f"--output {path}" for path in output)
-
-
 rule evaluate:
     input:
         expand("results/metrics/{run}.parquet", run=[*RUNS, "references"]),

@@ -2,20 +2,6 @@
 include: "common.smk"
 
 
-def label_inputs(part):
-    def paths(wildcards):
-        wanted = settings(LabelsConfig, "labels", wildcards.labels)
-        user = f"{STUDY}/labels/{wildcards.labels}.yaml"
-        policies = [known("policies", policy, user) for policy in wanted.policies]
-        return {
-            "completer": f"data/policies/{known('policies', wanted.completer, user)}",
-            "questions": f"data/questions/{known('questions', wanted.dataset, user)}.parquet",
-            "rollouts": [f"data/rollouts/{policy}/{wanted.dataset}.parquet" for policy in policies],
-        }[part]
-
-    return paths
-
-
 rule labels:
     input:
         expand("data/labels/{labels}.parquet", labels=LABELS),

@@ -2,31 +2,6 @@
 include: "common.smk"
 
 
-PICKING = {"policies": PolicyConfig, "backbones": BackboneConfig}
-
-
-def pretraining_questions(wildcards):
-    settings_ = settings(PretrainingConfig, "pretraining", wildcards.pretraining)
-    user = f"{STUDY}/pretraining/{wildcards.pretraining}.yaml"
-    datasets = dict.fromkeys([*settings_.excluded, settings_.validation])
-    return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in datasets]
-
-
-def pretraining_start(wildcards):
-    start = settings(PretrainingConfig, "pretraining", wildcards.pretraining).start
-    user = f"{STUDY}/pretraining/{wildcards.pretraining}.yaml"
-    return [f"data/pretraining/{known('pretraining', start, user)}"] if start else []
-
-
-def picked_pretraining(kind):
-    def folder(wildcards):
-        name = wildcards[0]
-        pretraining = settings(PICKING[kind], kind, name).pick.pretraining
-        return f"data/pretraining/{known('pretraining', pretraining, f'{STUDY}/{kind}/{name}.yaml')}"
-
-    return folder
-
-
 rule policies:
     input:
         expand("data/policies/{policy}", policy=names("policies")),

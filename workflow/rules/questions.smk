@@ -2,12 +2,6 @@
 include: "common.smk"
 
 
-def upstream_questions(wildcards):
-    upstream = settings(QuestionsConfig, "questions", wildcards.dataset).upstream
-    user = f"{STUDY}/questions/{wildcards.dataset}.yaml"
-    return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in upstream]
-
-
 rule questions:
     input:
         expand("data/questions/{dataset}.parquet", dataset=names("questions")),
@@ -33,13 +27,6 @@ rule question_set:
 
 
 # Published benchmarks: nothing else depends on them, and nothing of them is committed.
-def published_file(wildcards):
-    path = Path(REAL_DATA, load(QuestionsConfig, Path(f"config/real/questions/{wildcards.dataset}.yaml")).source.path)
-    if not path.exists():
-        raise WorkflowError(f"{path} is missing: name the folder of the published data with --config real_data=FOLDER")
-    return path
-
-
 rule published_questions:
     input:
         config="config/real/questions/{dataset}.yaml",

@@ -2,18 +2,6 @@
 include: "common.smk"
 
 
-def needed_rollouts():
-    """The policies judged on every benchmark, and those that each label set asks for."""
-    pairs = dict.fromkeys(CELLS)
-    for labels in LABELS:
-        wanted = settings(LabelsConfig, "labels", labels)
-        user = f"{STUDY}/labels/{labels}.yaml"
-        pairs |= dict.fromkeys(
-            f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies
-        )
-    return [f"data/rollouts/{pair}.parquet" for pair in pairs]
-
-
 rule rollouts:
     input:
         needed_rollouts(),

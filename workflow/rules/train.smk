@@ -2,17 +2,6 @@
 include: "common.smk"
 
 
-def run_input(part):
-    def path(wildcards):
-        run = settings(RunConfig, "runs", wildcards.run)
-        user = f"{STUDY}/runs/{wildcards.run}.yaml"
-        if part == "labels":
-            return f"data/labels/{known('labels', run.labels, user)}.parquet"
-        return f"data/backbones/{known('backbones', run.backbone, user)}"
-
-    return path
-
-
 rule train:
     input:
         expand("results/checkpoints/{run}/seed-{seed}", run=RUNS, seed=TRAINING.seeds),

@@ -1,9 +1,9 @@
 """Arithmetic stories whose every reasoning step can be checked against the truth.
 
-A story is a start and some facts, one a day; a worked solution takes the facts in order, one step each. A
-step first quotes its fact and then computes, so that looking a fact up is a copy:
+A story is a start and some facts, one a day, told in any order; a worked solution takes them day by day, one
+step each. A step first quotes its fact and then computes, so that looking a fact up is a copy:
 
-    question   ana has 7 coins . monday aunt gives 8 . tuesday bus costs 3 . how many coins ?
+    question   ana has 7 coins . tuesday bus costs 3 . monday aunt gives 8 . how many coins ?
     step 1     monday aunt gives 8 , 7 + 8 = 15
     step 2     tuesday bus costs 3 , 15 - 3 = 12 , answer 12
 
@@ -62,18 +62,19 @@ class Fact:
 
 @dataclass(frozen=True)
 class Story:
-    """A question together with what it takes to solve it."""
+    """A question together with what it takes to solve it: `facts` day by day, `told` the order they are told in."""
 
     person: str
     item: str
     start: int
     facts: tuple[Fact, ...]
+    told: tuple[int, ...]
     distraction: str | None = None
     distraction_place: int = 0
 
     @property
     def question(self) -> str:
-        sentences = [str(fact) for fact in self.facts]
+        sentences = [str(self.facts[index]) for index in self.told]
         if self.distraction:
             sentences.insert(self.distraction_place, self.distraction)
         body = " . ".join([f"{self.person} has {self.start} {self.item}", *sentences])
@@ -127,7 +128,9 @@ def parse_story(question: str) -> Story:
             facts.append(Fact(fact[1], fact[2], fact[3], int(fact[4])))
         else:
             distraction, place = sentence, len(facts)
-    return Story(start[1], start[3], int(start[2]), tuple(facts), distraction, place)
+    day_by_day = sorted(facts, key=lambda fact: DAYS.index(fact.day))
+    told = tuple(day_by_day.index(fact) for fact in facts)
+    return Story(start[1], start[3], int(start[2]), tuple(day_by_day), told, distraction, place)
 
 
 def step_truth(question: str, steps: Sequence[str]) -> list[bool]:
@@ -189,7 +192,8 @@ def random_story(random: Random, facts: int, distraction: bool = False) -> Story
         nouns.remove(fact.noun)
         chosen.append(fact)
         value = finish(value, [fact]) or 0
-    story = Story(random.choice(PEOPLE), random.choice(ITEMS), start, tuple(chosen))
+    told = random.sample(range(facts), facts)
+    story = Story(random.choice(PEOPLE), random.choice(ITEMS), start, tuple(chosen), tuple(told))
     return distract(random, story) if distraction else story
 
 
@@ -213,10 +217,12 @@ def substitute_numbers(random: Random, story: Story) -> Story:
 
 
 def add_operation(random: Random, story: Story) -> Story:
-    """The story with one more fact on the day after its last, in an unused noun."""
+    """The story with one more fact on the day after its last, told at a random place."""
     used = {fact.noun for fact in story.facts}
     fact = random_fact(random, DAYS[len(story.facts)], story.answer, [noun for noun in NOUNS if noun not in used])
-    return replace(story, facts=(*story.facts, fact))
+    told = list(story.told)
+    told.insert(random.randint(0, len(told)), len(story.facts))
+    return replace(story, facts=(*story.facts, fact), told=tuple(told))
 
 
 PERTURBATIONS = {

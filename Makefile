@@ -1,0 +1,41 @@
+# What a user types: `make tables`, `make figures`, `make test`; `make pull` instead of building.
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: tables figures all test check pull push times
+
+tables figures: $(VENV)/ready
+	snakemake --cores all results/$@
+
+all: $(VENV)/ready
+	snakemake --cores all all
+
+# --no-deps: the lock is whole, and holds no GPU packages.
+$(VENV)/ready: requirements.lock pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+test: $(VENV)/ready
+	pytest
+
+# What CI checks before the tests.
+check: $(VENV)/ready
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+	mypy
+
+# A pulled file is as new as the clone, so Snakemake must be told that it is up to date: never one without the other.
+pull: $(VENV)/ready
+	dvc pull
+	snakemake --touch --quiet all
+
+push: $(VENV)/ready
+	dvc push
+
+times: $(VENV)/ready
+	pqm paper times results/benchmarks

@@ -1,0 +1,180 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from pqm import formats
+from pqm.cli import main
+from pqm.config import QuestionsConfig, StoriesSource
+from pqm.policies.tokenizer import story_tokenizer
+from pqm.questions import make_questions
+from pqm.questions.stories import parse_story
+from pqm.reward_model import reward_model, save_reward_model
+from pqm.solution import SolutionFormat
+from transformers import LlamaConfig, LlamaForCausalLM
+
+WRONG_ENDING = "= 30"
+
+
+def wrong_step(step: str) -> str:
+    return f"{step.split(' = ')[0]} {WRONG_ENDING}"
+
+
+def label_rows(question: Any) -> list[dict[str, Any]]:
+    """Three solutions of a story: the right one, one wrong from the start and one that goes wrong at its last step."""
+    right = list(parse_story(question.question).solution)
+    solutions = {
+        tuple(right): [1.0] * len(right),
+        tuple(map(wrong_step, right)): [0.0] * len(right),
+        (*right[:-1], wrong_step(right[-1]).replace(" , ", " . ")): [1.0] * (len(right) - 1) + [0.0],
+    }
+    return [
+        {
+            "question_id": question.question_id,
+            "policy": "tiny",
+            "prompt": question.question,
+            "completions": list(steps),
+            "labels": labels,
+            "soft_labels": [0.9 * label + 0.05 for label in labels],
+            "hits": [int(label) for label in labels],
+            "counts": [1] * len(labels),
+            "answer": question.answer,
+            "correct": labels[-1] == 1.0,
+            "method": "made up",
+            "completion_tokens": 0,
+        }
+        for steps, labels in solutions.items()
+    ]
+
+
+def rollout_rows(question: Any, samples: int) -> list[dict[str, Any]]:
+    right = list(parse_story(question.question).solution)
+    rows = []
+    for number in range(samples):
+        steps = right if number % 2 == 0 else [*right[:-1], f"{wrong_step(right[-1])} , answer 30"]
+        rows.append(
+            {
+                "question_id": question.question_id,
+                "sample_id": number,
+                "text": "\n".join(steps) + "\n",
+                "steps": steps,
+                "n_tokens": 10 * len(steps),
+                "finish_reason": "stop",
+                "log_likelihood": -1.5,
+                "seed": 0,
+                "engine": "made up",
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="session")
+def policy(shared: Path) -> Path:
+    folder, tokenizer = shared / "policy", story_tokenizer()
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=160,
+        initializer_range=0.1,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    SolutionFormat().save(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(shared: Path, policy: Path) -> Path:
+    folder = shared / "checkpoint"
+    model, tokenizer = reward_model(policy, seed=0)
+    save_reward_model(model, tokenizer, SolutionFormat(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tables(shared: Path) -> SimpleNamespace:
+    """Paths of a question, a rollout, a label, a grade and a score table that belong together."""
+    paths = SimpleNamespace(
+        **{name: shared / "tables" / f"{name}.parquet" for name in ("questions", "rollouts", "labels", "grades", "scores")}
+    )
+    source = StoriesSource(kind="stories", questions=6, facts=(1, 2), seed=1)
+    questions = make_questions(QuestionsConfig(source=source), "tiny", {}, Path("."))
+    formats.write(questions, formats.QUESTIONS, paths.questions)
+    each = list(questions.itertuples())
+    rollouts = pd.DataFrame([row for question in each for row in rollout_rows(question, 4)])
+    formats.write(rollouts, formats.ROLLOUTS, paths.rollouts)
+    formats.write(pd.DataFrame([row for question in each for row in label_rows(question)]), formats.LABELS, paths.labels)
+    right = rollouts["sample_id"] % 2 == 0
+    grades = rollouts[["question_id", "sample_id"]].assign(
+        cluster=rollouts["question_id"],
+        answer=right.map({True: "1", False: "30"}),
+        correct=right,
+        grader="made up",
+        second_correct=right,
+    )
+    formats.write(grades, formats.GRADES, paths.grades)
+    scores = rollouts[["question_id", "sample_id"]].assign(
+        step_scores=[[0.5, float(number)] for number in rollouts["sample_id"]], checkpoint="made up"
+    )
+    formats.write(scores, formats.SCORES, paths.scores)
+    return paths
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a settings file and gives its path."""
+
+    def write(name: str, **content: Any) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    return write
+
+
+RunCli = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
+    """Runs `pqm` with these arguments: its exit code and what it wrote to standard error."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["pqm", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code or 0
+        return code, capsys.readouterr().err
+
+    return run
