@@ -76,7 +76,7 @@ def test_runs_file_lists_the_demo_runs():
 
 @given(data=st.data())
 @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_key_with_a_letter_more_than_once_or_missing_is_refused_and_the_right_one_named(data, tmp_path):
+def test_key_with_a_letter_doubled_or_missing_is_refused_and_the_right_one_named(data, tmp_path):
     key = data.draw(st.sampled_from(sorted(ROLLOUTS)))
     place = data.draw(st.integers(0, len(key) - 1))
     wrong = data.draw(st.sampled_from([key[:place] + key[place + 1 :], key[:place] + key[place] + key[place:]]))

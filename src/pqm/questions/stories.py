@@ -23,7 +23,12 @@ NOUNS = (
     "garden", "train", "dog", "cat", "king", "queen", "farmer", "baker", "pirate", "robot", "museum", "library",
     "doctor", "painter", "fox", "bear", "neighbour", "teacher", "sailor", "fairy",
 )  # fmt: skip
-VERBS = {"+": ("gives", "brings", "adds", "sends"), "-": ("costs", "takes", "eats", "hides"), "x": ("times",), "/": ("splits",)}
+VERBS = {
+    "+": ("gives", "brings", "adds", "sends", "pays"),
+    "-": ("costs", "takes", "eats", "hides", "loses"),
+    "x": ("times",),
+    "/": ("splits",),
+}
 OPERATORS = {verb: operator for operator, verbs in VERBS.items() for verb in verbs}
 LARGEST_NUMBER = 20
 LARGEST_VALUE = 30
@@ -174,22 +179,28 @@ def _follow(step: str, value: int, left: list[Fact], answer: int, is_last: bool)
     return result
 
 
-def random_fact(random: Random, day: str, value: int, nouns: Sequence[str]) -> Fact:
-    """A fact that can be applied to `value`; sums and differences are four times as frequent as x2 and /2."""
+def random_fact(random: Random, value: int, earlier: Sequence[Fact]) -> Fact:
+    """A fact for the day after `earlier` that can be applied to `value`, in a noun and a verb that `earlier` do not use.
+
+    Sums and differences are four times as frequent as x2 and /2.
+    """
+    nouns = [noun for noun in NOUNS if noun not in {fact.noun for fact in earlier}]
+    used = {fact.verb for fact in earlier}
     while True:
         operator = random.choice("++++----x/")
         number = 2 if operator in "x/" else random.randint(1, LARGEST_NUMBER)
-        if apply(value, operator, number) is not None:
-            return Fact(day, random.choice(nouns), random.choice(VERBS[operator]), number)
+        verbs = [verb for verb in VERBS[operator] if verb not in used]
+        if verbs and apply(value, operator, number) is not None:
+            return Fact(DAYS[len(earlier)], random.choice(nouns), random.choice(verbs), number)
 
 
 def random_story(random: Random, facts: int, distraction: bool = False) -> Story:
-    """A story of `facts` facts (7 at most), no noun twice."""
+    """A story of `facts` facts (7 at most), no noun and no verb twice."""
     start = random.randint(1, LARGEST_NUMBER)
-    nouns, chosen, value = list(NOUNS), [], start
-    for day in DAYS[:facts]:
-        fact = random_fact(random, day, value, nouns)
-        nouns.remove(fact.noun)
+    chosen: list[Fact] = []
+    value = start
+    for _ in range(facts):
+        fact = random_fact(random, value, chosen)
         chosen.append(fact)
         value = finish(value, [fact]) or 0
     told = random.sample(range(facts), facts)
@@ -218,8 +229,7 @@ def substitute_numbers(random: Random, story: Story) -> Story:
 
 def add_operation(random: Random, story: Story) -> Story:
     """The story with one more fact on the day after its last, told at a random place."""
-    used = {fact.noun for fact in story.facts}
-    fact = random_fact(random, DAYS[len(story.facts)], story.answer, [noun for noun in NOUNS if noun not in used])
+    fact = random_fact(random, story.answer, story.facts)
     told = list(story.told)
     told.insert(random.randint(0, len(told)), len(story.facts))
     return replace(story, facts=(*story.facts, fact), told=tuple(told))
