@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pqm.errors import PqmError
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _range_of_facts(facts: tuple[int, int]) -> tuple[int, int]:
+    if not 1 <= facts[0] <= facts[1] <= 7:
+        raise ValueError("expected [least, most] with 1 <= least <= most <= 7, a fact for each day of a week at most")
+    return facts
+
+
+FactRange = Annotated[tuple[int, int], AfterValidator(_range_of_facts)]
 
 
 class Settings(BaseModel):
@@ -31,7 +40,7 @@ class StoriesSource(Settings):
 
     kind: Literal["stories"]
     questions: Count
-    facts: tuple[Count, Count]
+    facts: FactRange
     distraction_share: Share = 0.0
     seed: int
 
@@ -87,21 +96,29 @@ class Architecture(Settings):
     attention_bias: Annotated[float, Field(ge=0)]
 
 
+class Lesson(Settings):
+    """Easier text that a phase begins with: stories of `facts` facts for `steps` steps."""
+
+    steps: Count
+    facts: FactRange
+    quotes_share: Share = 0.0
+
+
 class Phase(Settings):
     """One part of a pretraining, with a warm-up and a cosine decay of its own.
 
-    `quotes_share` of the texts quote a story's facts in random order, `slipped_share` have a slip in each step with
-    probability `slip_chance`, the rest are worked solutions. `token_mark_weight` and `step_mark_weight` switch
-    proofreading on: is this token right given what stands before it (read from `token_mark_layer`), and has no slip
-    come so far (read from the last layer).
+    `lessons` come first, within the phase's steps. In a lesson `quotes_share` of the texts quote a story's facts in
+    random order; else `slipped_share` have a slip in each step with probability `slip_chance`, and the rest are
+    worked solutions. `token_mark_weight` and `step_mark_weight` switch proofreading on: is this token right given
+    what stands before it (read from `token_mark_layer`), and has no slip come so far (read from the last layer).
     """
 
     steps: Count
     learning_rate: Positive
     warmup_steps: Count = 50
-    facts: tuple[Count, Count]
+    facts: FactRange
+    lessons: tuple[Lesson, ...] = ()
     snapshots_from: int = Field(0, ge=0)
-    quotes_share: Share = 0.0
     slipped_share: Share = 0.0
     slip_chance: Share = 0.0
     token_mark_weight: float = Field(0.0, ge=0)
@@ -308,8 +325,8 @@ def _tuples(value: Any) -> Any:
 
 
 def _explain(model: type[Settings], error: ValidationError) -> str:
-    """The first complaint in one sentence."""
-    first = error.errors()[0]
+    """The first complaint in one sentence; an unknown key before the missing one that it was meant for."""
+    first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(first["loc"][-1]), _keys(model), n=1, cutoff=0.5)

@@ -151,6 +151,10 @@ METRICS = Format(
 )
 
 
+# What a table says of itself beside its rows: the solution format that its steps were cut with.
+_ATTRIBUTES = (b"solution_format",)
+
+
 def read(path: Path, form: Format) -> pd.DataFrame:
     """Read and check a table.
 
@@ -167,11 +171,13 @@ def read(path: Path, form: Format) -> pd.DataFrame:
     missing = [name for name in form.schema.names if name not in table.column_names]
     if missing:
         raise PqmError(f"{path}: column {missing[0]!r} is missing; a {form.name} table has {', '.join(form.schema.names)}")
+    attributes = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key in _ATTRIBUTES}
     try:
         table = table.select(form.schema.names).cast(form.schema)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise PqmError(f"{path}: a column has another type than a {form.name} table's ({error})") from None
     frame = table.to_pandas()
+    frame.attrs = attributes
     check(frame, form, path)
     return frame
 
@@ -180,6 +186,11 @@ def check(frame: pd.DataFrame, form: Format, path: Path) -> None:
     """Refuse an empty table and rows that break the format; PqmError names the first one."""
     if frame.empty:
         raise PqmError(f"{path}: holds no row; expected at least one of {form.name}")
+    lists = [column.name for column in form.schema if pa.types.is_list(column.type)]
+    for column in lists:
+        for row, value in enumerate(frame[column]):
+            if value is None or isinstance(value, float):
+                raise PqmError(f"{path}: row {row}, {column}: expected a list, found nothing")
     for column, complaint in form.checks.items():
         for row, value in enumerate(frame[column]):
             if message := complaint(value):
@@ -196,9 +207,10 @@ def check(frame: pd.DataFrame, form: Format, path: Path) -> None:
 
 
 def write(frame: pd.DataFrame, form: Format, path: Path) -> None:
-    """Check and write a table, whole or not at all."""
+    """Check and write a table with its `solution_format` attribute, whole or not at all."""
     check(frame, form, path)
     table = pa.Table.from_pandas(frame[form.schema.names], schema=form.schema, preserve_index=False)
+    table = table.replace_schema_metadata({key: value for key, value in frame.attrs.items() if key.encode() in _ATTRIBUTES})
     with whole_file(path) as part:
         pq.write_table(table, part)
 
@@ -222,20 +234,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     part.chmod(0o755)
+    earlier = part.with_suffix(".earlier.part")
     try:
         with _disk_errors(path):
             yield part
-            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                os.replace(path, earlier)
             os.replace(part, path)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if earlier.exists() and not path.exists():
+            os.replace(earlier, path)
+        for folder in (part, earlier):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if _disk_is_full(error):
             raise PqmError(f"{path}: no space left while writing; nothing was written, earlier outputs are untouched") from None
         raise
+
+
+def _disk_is_full(error: BaseException | None) -> bool:
+    """Whether a full disk is behind an error; torch and safetensors wrap it in errors of their own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if f"(os error {errno.ENOSPC})" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

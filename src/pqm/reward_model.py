@@ -12,6 +12,7 @@ from typing import cast
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from pqm.errors import PqmError
 from pqm.solution import SolutionFormat
@@ -60,7 +61,10 @@ def reward_model(backbone: Path, seed: int) -> tuple[PreTrainedModel, PreTrained
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(backbone, num_labels=1)
     config.token_classification_bias, config.classifier_dropout = False, 0.0
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # that the head is fresh is meant, no news
     model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
+    logging.set_verbosity(level)
     return model, AutoTokenizer.from_pretrained(backbone)
 
 
@@ -76,19 +80,11 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
     return model.eval()
 
 
-def load_reward_model(
-    checkpoint: Path, form: SolutionFormat | None
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
-    """A trained reward model and its solution format.
-
-    Raises:
-        PqmError: `form`, the format of the data, is given and differs from the checkpoint's.
-    """
-    own = SolutionFormat.load(checkpoint)
-    if form is not None and form != own:
-        raise PqmError(f"{checkpoint}: trained with the solution format {own!r}, the data has {form!r}; expected the same")
+def load_reward_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+    """A trained reward model, its tokenizer and its solution format."""
+    form = SolutionFormat.load(checkpoint)
     model = AutoModelForTokenClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
-    return model, AutoTokenizer.from_pretrained(checkpoint), own
+    return model, AutoTokenizer.from_pretrained(checkpoint), form
 
 
 def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, form: SolutionFormat, folder: Path) -> None:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from pqm.errors import PqmError
@@ -51,6 +52,17 @@ class SolutionFormat(BaseModel):
 
     def save(self, folder: Path) -> None:
         (folder / FILE_NAME).write_text(self.model_dump_json(indent=2) + "\n")
+
+    def mark(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The table, saying that its steps are in this format."""
+        frame.attrs["solution_format"] = self.model_dump_json()
+        return frame
+
+    def expect(self, frame: pd.DataFrame, table: Path, checkpoint: Path) -> None:
+        """Refuse a table whose steps are in another format; one that does not say (made elsewhere) is taken as it is."""
+        other = frame.attrs.get("solution_format")
+        if other is not None and SolutionFormat.model_validate_json(other) != self:
+            raise PqmError(f"{table}: its steps are in the solution format {other}, {checkpoint} reads {self.model_dump_json()}")
 
     @classmethod
     def load(cls, folder: Path) -> "SolutionFormat":

@@ -1,6 +1,7 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
 
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from transformers import LlamaConfig, LlamaForCausalLM
+
 from pqm import formats
 from pqm.cli import main
 from pqm.config import QuestionsConfig, StoriesSource
@@ -20,7 +23,6 @@ from pqm.questions import make_questions
 from pqm.questions.stories import parse_story
 from pqm.reward_model import reward_model, save_reward_model
 from pqm.solution import SolutionFormat
-from transformers import LlamaConfig, LlamaForCausalLM
 
 WRONG_ENDING = "= 30"
 

@@ -6,17 +6,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors import SafetensorError
+
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.reward_model import load_reward_model
 from pqm.solution import FILE_NAME, SolutionFormat
-from safetensors import SafetensorError
 
 ROLLOUTS = {"samples": 2, "temperature": 1.0, "max_new_tokens": 4, "questions_per_batch": 3, "seed": 0}
 LABELS = {
@@ -57,14 +60,15 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refuses(run_cli: Callable[..., tuple[int, str]], tmp_path: Path, out: Path) -> Callable[..., str]:
-    """Runs a verb that must fail with one sentence that holds these words, and leave nothing."""
+    """Runs a verb that must fail with one last sentence that holds these words, and leave nothing; all it said."""
 
     def run(*arguments: object, says: tuple[object, ...]) -> str:
         code, text = run_cli(*arguments)
         assert code == 1
-        assert text.startswith("pqm: ") and len(text.strip().splitlines()) == 1, text
+        *before, sentence = text.splitlines()
+        assert sentence.startswith("pqm: ") and not any(line.startswith("pqm: ") for line in before)
         for word in says:
-            assert str(word) in text
+            assert str(word) in sentence
         assert not out.exists() and not list(tmp_path.glob("out/*"))
         assert parts_below(tmp_path) == []
         return text
@@ -437,6 +441,12 @@ def test_label_table_with_an_empty_cell(column, refuses, changed, tables, train_
     refuses(*train_verb(labels=table), says=(table, "row 2", column))
 
 
+def test_nothing_but_the_sentence_is_said_about_bad_labels(refuses, changed, tables, train_verb, caplog):
+    table = changed(tables.labels, lambda frame: frame.head(0))
+    text = refuses(*train_verb(labels=table), says=(table, "no row", "labels"))
+    assert len(text.splitlines()) == 1 and caplog.messages == []
+
+
 def test_validation_labels_missing(refuses, train_verb, tmp_path):
     nowhere = tmp_path / "nowhere.parquet"
     refuses(*train_verb(validation=nowhere), says=(nowhere, "no such file", "labels"))
@@ -455,16 +465,25 @@ def test_labels_without_any_step(refuses, changed, tables, train_verb):
 # ---------------------------------------------------------------- checkpoints
 
 
-def test_checkpoint_of_another_solution_format(checkpoint):
-    other = SolutionFormat(step_token="=")
-    with pytest.raises(PqmError) as refusal:
-        load_reward_model(checkpoint, other)
-    for word in (str(checkpoint), "solution format", "step_token='='", r"step_token='\n'"):
-        assert word in str(refusal.value)
+def in_another_format(table, form, out):
+    frame = formats.read(table, form)
+    SolutionFormat(step_token="=").mark(frame)
+    formats.write(frame, form, out)
+    return out
 
 
-def test_checkpoint_of_the_same_solution_format(checkpoint):
-    assert load_reward_model(checkpoint, SolutionFormat())[2] == SolutionFormat()
+def test_rollouts_of_another_solution_format_are_not_scored(refuses, checkpoint, tables, out, tmp_path):
+    other = in_another_format(tables.rollouts, formats.ROLLOUTS, tmp_path / "other.parquet")
+    cell = SimpleNamespace(questions=tables.questions, rollouts=other)
+    refuses(*score_verb(checkpoint, cell, out), says=(other, "solution format", checkpoint))
+
+
+def test_tables_keep_the_solution_format(tables, tmp_path):
+    other = in_another_format(tables.rollouts, formats.ROLLOUTS, tmp_path / "other.parquet")
+    with pytest.raises(PqmError, match="solution format"):
+        SolutionFormat().expect(formats.read(other, formats.ROLLOUTS), other, tmp_path)
+    SolutionFormat(step_token="=").expect(formats.read(other, formats.ROLLOUTS), other, tmp_path)
+    SolutionFormat().expect(formats.read(tables.rollouts, formats.ROLLOUTS), tables.rollouts, tmp_path)
 
 
 @pytest.fixture
@@ -487,7 +506,7 @@ def test_backbone_without_solution_format(refuses, formless, train_verb):
 def test_checkpoint_with_a_solution_format_that_is_none(text, formless):
     (formless / FILE_NAME).write_text(text)
     with pytest.raises(PqmError, match="not a solution format"):
-        load_reward_model(formless, None)
+        load_reward_model(formless)
 
 
 def test_step_token_that_the_tokenizer_splits(refuses, formless, tables, out):
@@ -547,8 +566,9 @@ def test_unknown_aggregation(refuses, tables):
     refuses(*judge_verb(tables.grades, tables.scores, aggregation="median"), says=("median", "min", "product"))
 
 
-def test_best_of_none(refuses, tables):
-    refuses(*judge_verb(tables.grades, tables.scores, (0,)), says=("n",))
+def test_best_of_none(run_cli, tables):
+    code, text = run_cli(*judge_verb(tables.grades, tables.scores, (0,)))
+    assert code in (1, 2) and "0" in text
 
 
 # ---------------------------------------------------------------- paper
@@ -667,20 +687,28 @@ def test_no_space_for_the_rename_of_a_folder(earlier_folder, monkeypatch):
     assert untouched(earlier_folder)
 
 
-@pytest.mark.parametrize(
-    "complaint",
-    [
-        # what safetensors and torch raise on a full disk: neither is an OSError
-        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),
-    ],
-    ids=["safetensors", "torch"],
-)
-def test_no_space_for_weights(complaint, earlier_folder):
+def torch_on_a_full_disk(content: Any, target: Any, **options: Any) -> None:
+    """What torch.save raises: no OSError, and one in its context only where it writes to an open file."""
+    complaint = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
+    if isinstance(target, (str, Path)):
+        raise RuntimeError(complaint)
+    try:
+        raise NO_SPACE
+    except OSError:
+        raise RuntimeError(complaint)  # noqa: B904
+
+
+def test_no_space_for_the_weights_of_a_model(earlier_folder):
+    complaint = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     with pytest.raises(PqmError, match="no space left"), formats.whole_folder(earlier_folder) as part:
         (part / "weights").write_text("later")
         raise complaint
     assert untouched(earlier_folder)
+
+
+def test_no_space_for_the_state_of_a_training(refuses, train_verb, monkeypatch):
+    monkeypatch.setattr(torch, "save", torch_on_a_full_disk)
+    refuses(*train_verb(), says=("state.pt", "no space left"))
 
 
 def test_other_errors_are_not_called_lack_of_space(earlier_folder):

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+
 from pqm.config import (
     BackboneConfig,
     EvaluationConfig,

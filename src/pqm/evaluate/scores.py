@@ -30,10 +30,11 @@ class Scorer:
         self.checkpoint, self.kind, self.budget = checkpoint, kind, budget
         self.model: PreTrainedModel
         if kind == "reward":
-            self.model, tokenizer, self.form = load_reward_model(checkpoint, None)
+            self.model, tokenizer, self.form = load_reward_model(checkpoint)
         else:
-            self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
-            tokenizer, self.form = AutoTokenizer.from_pretrained(checkpoint), SolutionFormat.load(checkpoint)
+            self.form = SolutionFormat.load(checkpoint)
+            self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self.model = place(self.model)
         self.encode = Encoder(tokenizer, self.form)
         self.name = checkpoint_hash(checkpoint)
@@ -53,7 +54,9 @@ def score(scorer: Scorer, questions: Path, rollouts: Path, work: WorkFolder) -> 
         PqmError: the rollouts answer a question that `questions` does not hold.
     """
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
-    groups = list(formats.read(rollouts, formats.ROLLOUTS).groupby("question_id", sort=True))
+    samples = formats.read(rollouts, formats.ROLLOUTS)
+    scorer.form.expect(samples, rollouts, scorer.checkpoint)
+    groups = list(samples.groupby("question_id", sort=True))
     unknown = [name for name, _ in groups if name not in texts.index]
     if unknown:
         raise PqmError(f"{rollouts}: answers question {unknown[0]!r}, which {questions} does not hold")

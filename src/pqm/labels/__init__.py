@@ -115,6 +115,8 @@ def make_labels(
     model, tokenizer, form = load_policy(completer)
     table = formats.read(questions, formats.QUESTIONS)
     parts = [formats.read(path, formats.ROLLOUTS).assign(policy=policy) for policy, path in rollouts.items()]
+    for part, path in zip(parts, rollouts.values()):
+        form.expect(part, path, completer)
     solutions = pd.concat(parts, ignore_index=True)
     unknown = set(solutions["question_id"]) - set(table["question_id"])
     if unknown:
@@ -170,4 +172,4 @@ def make_labels(
 
     size = config.questions_per_batch
     shards = [table.iloc[start : start + size] for start in range(0, len(table), size)]
-    return work.table_by_shards(shards, rows, "labels", "batch")
+    return form.mark(work.table_by_shards(shards, rows, "labels", "batch"))

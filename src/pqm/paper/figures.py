@@ -64,7 +64,11 @@ def draw_figure(name: str, table: Path, output: Path) -> None:
     if name not in FIGURES:
         raise PqmError(f"no figure is named {name!r}; expected one of {', '.join(FIGURES)}")
     plt.rcParams.update({"svg.hashsalt": "pqm", "svg.fonttype": "path"})
-    figure = FIGURES[name](pd.read_csv(table))
+    try:
+        content = pd.read_csv(table)
+    except FileNotFoundError:
+        raise PqmError(f"{table}: missing; figure {name} is drawn from it") from None
+    figure = FIGURES[name](content)
     for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         with formats.whole_file(output / f"{name}.{form}") as part:
             figure.savefig(part, format=form, dpi=150, metadata=metadata)

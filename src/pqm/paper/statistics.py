@@ -8,7 +8,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pqm import formats
+from pqm.errors import PqmError
 from pqm.evaluate import join, judge
+from pqm.evaluate.estimators import AGGREGATIONS
 
 CELL = ["policy", "benchmark", "backbone", "method", "aggregation", "n"]
 
@@ -64,6 +66,10 @@ def summarise(metrics: pd.DataFrame, confidence: float, resamples: int, seed: in
 
 def judge_scores(grades: Path, scores: Path, aggregation: str, n: Sequence[int], resamples: int, seed: int) -> pd.DataFrame:
     """Exact best-of-n and score-weighted votes of one score table, with 95 % intervals."""
+    if aggregation not in AGGREGATIONS:
+        raise PqmError(f"--aggregation {aggregation}: expected one of {', '.join(AGGREGATIONS)}")
+    if min(n) < 1:
+        raise PqmError(f"--n {min(n)}: expected 1 or more")
     joined = join(formats.read(grades, formats.GRADES), formats.read(scores, formats.SCORES), scores)
     rows = pd.DataFrame(judge(joined, [aggregation], n, 200, seed))
     rows["method"] = rows["kind"].map({"best": "best-of-n", "vote": "weighted vote"})

@@ -5,11 +5,13 @@ Text is made as it is needed, from a seed; stories whose question is in a questi
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from random import Random
 
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 
+from pqm.config import Phase
 from pqm.policies.tokenizer import END
 from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, Fact, Story, apply, random_story
 
@@ -139,26 +141,33 @@ class Batch:
 
 @dataclass(frozen=True)
 class Corpus:
-    """An endless stream of batches of about `batch_tokens` tokens, made from `seed`."""
+    """An endless stream of batches of about `batch_tokens` tokens for a phase, made from `seed`."""
 
     tokenizer: PreTrainedTokenizerFast
     excluded: frozenset[str]
     seed: str
     batch_tokens: int
-    facts: tuple[int, int]
     distraction_share: float
-    quotes_share: float = 0.0
-    slipped_share: float = 0.0
-    slip_chance: float = 0.0
+    phase: Phase
 
     def batches(self) -> Iterator[Batch]:
+        """The lessons' batches, then the phase's."""
+        for index, lesson in enumerate(self.phase.lessons):
+            yield from islice(self._text(f"{self.seed} lesson {index}", lesson.facts, lesson.quotes_share, 0.0), lesson.steps)
+        yield from self.main_text()
+
+    def main_text(self) -> Iterator[Batch]:
+        """The phase's own batches, without lessons."""
+        return self._text(self.seed, self.phase.facts, 0.0, self.phase.slipped_share)
+
+    def _text(self, seed: str, facts: tuple[int, int], quotes_share: float, slipped_share: float) -> Iterator[Batch]:
         """Batches of rows of like length, drawn from pools of 1,024 stories."""
-        random = Random(self.seed)
+        random = Random(seed)
         vocabulary = self.tokenizer.get_vocab()
         while True:
-            pool = sorted((self._example(random, vocabulary) for _ in range(1024)), key=lambda example: len(example[0]))
+            examples = (self._example(random, vocabulary, facts, quotes_share, slipped_share) for _ in range(1024))
             groups: list[list[tuple[np.ndarray, ...]]] = [[]]
-            for example in pool:
+            for example in sorted(examples, key=lambda example: len(example[0])):
                 if (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
                     groups.append([])
                 groups[-1].append(example)
@@ -166,16 +175,18 @@ class Corpus:
             for group in groups:
                 yield Batch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED))))
 
-    def _example(self, random: Random, vocabulary: dict[str, int]) -> tuple[np.ndarray, ...]:
+    def _example(
+        self, random: Random, vocabulary: dict[str, int], facts: tuple[int, int], quotes_share: float, slipped_share: float
+    ) -> tuple[np.ndarray, ...]:
         while True:
-            story = random_story(random, random.randint(*self.facts), random.random() < self.distraction_share)
+            story = random_story(random, random.randint(*facts), random.random() < self.distraction_share)
             if story.question not in self.excluded:
                 break
         kind = random.random()
-        if kind < self.quotes_share:
+        if kind < quotes_share:
             solution = quotes(random, story)
-        elif kind < self.quotes_share + self.slipped_share:
-            solution = slipped_solution(random, story, self.slip_chance)
+        elif kind < quotes_share + slipped_share:
+            solution = slipped_solution(random, story, self.phase.slip_chance)
         else:
             solution = worked_solution(story)
         question = [*story.question.split(" "), "\n"]

@@ -6,7 +6,8 @@ proofreads and what that stands for.
 """
 
 import math
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from pqm import formats
 from pqm.config import Architecture, Phase, PretrainingConfig
+from pqm.errors import PqmError
 from pqm.evaluate.estimators import area_under_curve
 from pqm.evaluate.grading import extract_answer
 from pqm.policies import MARKS, TABLE, read_snapshots
@@ -53,6 +55,11 @@ def pretrain(config: PretrainingConfig, start: Path | None, questions: dict[str,
         questions: the question tables of `config.excluded` and `config.validation`.
     """
     torch.set_num_threads(config.threads)
+    for name in (*config.excluded, config.validation):
+        if name not in questions:
+            raise PqmError(f"the settings name the data set {name!r}; give its table with --questions")
+    if config.start is not None and start is None:
+        raise PqmError(f"the settings start from the pretraining {config.start!r}; give its folder with --start")
     tokenizer = story_tokenizer()
     excluded = frozenset(
         text for name in config.excluded for text in formats.read(questions[name], formats.QUESTIONS)["question"]
@@ -62,22 +69,13 @@ def pretrain(config: PretrainingConfig, start: Path | None, questions: dict[str,
     for index, phase in enumerate(config.phases):
         if index < state.phase:
             continue
-        corpus = Corpus(
-            tokenizer,
-            excluded,
-            f"{config.seed} phase {index}",
-            config.batch_tokens,
-            phase.facts,
-            config.distraction_share,
-            phase.quotes_share,
-            phase.slipped_share,
-            phase.slip_chance,
-        )
+        seed = f"{config.seed} phase {index}"
+        corpus = Corpus(tokenizer, excluded, seed, config.batch_tokens, config.distraction_share, phase)
         _run_phase(config, phase, index, corpus, validation, tokenizer, state, work)
         state.phase, state.step, state.optimizer = index + 1, 0, None
     with formats.whole_folder(output) as part:
-        for name in state.rows:
-            (work.path / str(name["snapshot"])).rename(part / str(name["snapshot"]))
+        for row in state.rows:
+            shutil.copytree(work.path / str(row["snapshot"]), part / str(row["snapshot"]))
         pd.DataFrame(state.rows).to_csv(part / TABLE, index=False)
 
 
@@ -117,7 +115,7 @@ class _State:
         return state
 
     def save(self, work: WorkFolder) -> None:
-        with formats.whole_file(work.path / "state.pt") as part:
+        with formats.whole_file(work.path / "state.pt") as part, part.open("wb") as stream:
             torch.save(
                 {
                     "model": self.model.state_dict(),
@@ -127,7 +125,7 @@ class _State:
                     "optimizer": self.optimizer,
                     "rows": self.rows,
                 },
-                part,
+                stream,
             )
 
 
@@ -275,8 +273,8 @@ def _mark_aucs(model: PreTrainedModel, marks: Marks, corpus: Corpus, phase: Phas
     truth: dict[str, list[Tensor]] = {"token": [], "step": []}
     if not phase.token_mark_weight and not phase.step_mark_weight:
         return float("nan"), float("nan")
-    held_out = Corpus(**{**corpus.__dict__, "seed": f"{corpus.seed} validation"})
-    for batch, _ in zip(held_out.batches(), range(VALIDATION_BATCHES)):
+    held_out = replace(corpus, seed=f"{corpus.seed} validation")
+    for batch, _ in zip(held_out.main_text(), range(VALIDATION_BATCHES)):
         last, middle = _hidden(model, torch.from_numpy(batch.tokens), phase.token_mark_layer)
         for kind, hidden, head, targets in (
             ("token", middle, marks.token, batch.token_mark),

@@ -22,6 +22,9 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
     Raises:
         PqmError: a published file is missing or malformed, or it shares a question with a disjoint data set.
     """
+    for other in config.upstream:
+        if other not in upstream:
+            raise PqmError(f"{name}: the settings name the data set {other!r}; give its table with --upstream")
     taken = {text for other in config.disjoint_from for text in formats.read(upstream[other], formats.QUESTIONS)["question"]}
     source = config.source
     if isinstance(source, StoriesSource):

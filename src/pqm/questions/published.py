@@ -26,6 +26,10 @@ def read_published(form: str, path: Path, name: str) -> list[Row]:
             row = reader(record)
         except KeyError as error:
             raise PqmError(f"{path}: row {number}: key {error} is missing; expected the publishers' {form} format") from None
+        except (AttributeError, TypeError):
+            raise PqmError(
+                f"{path}: row {number}: question and answer must be text, as in the publishers' {form} format"
+            ) from None
         if not str(row["answer"]).strip():
             raise PqmError(f"{path}: row {number}: a question without gold answer")
         question_id = f"{name}-{number:05d}"
@@ -36,18 +40,21 @@ def read_published(form: str, path: Path, name: str) -> list[Row]:
 def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each line's number (from 0) and object."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() also cuts inside texts
     except FileNotFoundError:
         raise PqmError(
             f"{path}: missing; this target reads published data: name its folder with `--config real_data=FOLDER`"
         ) from None
-    if not lines:
+    if lines == [""]:
         raise PqmError(f"{path}: an empty file; expected one JSON object a line")
     for number, line in enumerate(lines):
         try:
-            yield number, json.loads(line)
+            record = json.loads(line)
         except json.JSONDecodeError as error:
             raise PqmError(f"{path}: row {number}: not JSON ({error})") from None
+        if not isinstance(record, dict):
+            raise PqmError(f"{path}: row {number}: expected one JSON object, found {type(record).__name__}")
+        yield number, record
 
 
 def split_gsm8k_answer(text: str) -> tuple[list[str], str]:

@@ -18,11 +18,7 @@ from random import Random
 PEOPLE = ("ana", "ben", "carl", "dina", "eva", "finn", "gina", "hugo", "ines", "jack", "kira", "liam")
 ITEMS = ("coins", "cards", "shells", "books", "pens", "stars", "apples", "beads")
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-NOUNS = (
-    "aunt", "bus", "magic", "market", "uncle", "bird", "school", "river", "friend", "shop", "storm", "wizard",
-    "garden", "train", "dog", "cat", "king", "queen", "farmer", "baker", "pirate", "robot", "museum", "library",
-    "doctor", "painter", "fox", "bear", "neighbour", "teacher", "sailor", "fairy",
-)  # fmt: skip
+NOUNS = ("aunt", "bus", "magic", "market", "uncle", "bird", "school", "river", "friend", "shop", "storm", "wizard")
 VERBS = {
     "+": ("gives", "brings", "adds", "sends", "pays"),
     "-": ("costs", "takes", "eats", "hides", "loses"),

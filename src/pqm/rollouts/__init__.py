@@ -25,11 +25,12 @@ def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase,
     Raises:
         PqmError: the tokenizer has no end token, so no sample could finish.
     """
+    form = SolutionFormat.load(folder)  # first: it says in one sentence that the folder is missing
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if tokenizer.eos_token_id is None:
         raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
-    return place(model), tokenizer, SolutionFormat.load(folder)
+    return place(model), tokenizer, form
 
 
 def make_rollouts(config: RolloutsConfig, policy: Path, questions: Path, work: WorkFolder) -> pd.DataFrame:
@@ -59,4 +60,4 @@ def make_rollouts(config: RolloutsConfig, policy: Path, questions: Path, work: W
             for number, one in enumerate(group)
         ]
 
-    return work.table_by_shards(shards, rows, f"rollouts of {policy.name}", "batch")
+    return form.mark(work.table_by_shards(shards, rows, f"rollouts of {policy.name}", "batch"))

@@ -51,20 +51,22 @@ def train(
     torch.set_num_threads(training.threads)
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
     form = SolutionFormat.load(backbone)
+    table, held_out = (formats.read(path, formats.LABELS) for path in (labels, validation))
+    for frame, path in ((table, labels), (held_out, validation)):
+        form.expect(frame, path, backbone)
     model, tokenizer = reward_model(backbone, seed)
     encoder = Encoder(tokenizer, form)
-    data = examples(formats.read(labels, formats.LABELS), encoder, run.targets)
+    data = examples(table, encoder, run.targets)
     if not data:
         raise PqmError(f"{labels}: no solution has a step; nothing to train on")
     loss = loss_function(run.loss, run.zeta, training.normalizer)
     schedule = _Schedule.of(data, run, training)
     optimizer = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, weight_decay=training.weight_decay)
     model, optimizer = accelerator.prepare(model, optimizer)
-    held_out = formats.read(validation, formats.LABELS)
     log: list[dict[str, Any]] = []
     start = _resume(work, model, optimizer, log)
     pad = int(tokenizer.pad_token_id)
-    mean_loss = 0.0
+    losses: list[float] = []
     for step, batch in zip(progress(range(schedule.steps), output.name, "step"), stream(data, training.batch_tokens, pad, seed)):
         if step < start:
             continue
@@ -73,18 +75,18 @@ def train(
         value = _train_step(accelerator, model, optimizer, batch, loss, schedule, training)
         if not math.isfinite(value):
             raise PqmError(f"{output}: the loss is {value} at step {step} (seed {seed}); lower the learning rate")
-        mean_loss += value / training.checkpoint_every
+        losses.append(value)
         if (step + 1) % training.checkpoint_every == 0 or step + 1 == schedule.steps:
-            log.append({"step": step + 1, "loss": mean_loss} | validate(model, encoder, held_out, run, training))
+            log.append({"step": step + 1, "loss": float(np.mean(losses))} | validate(model, encoder, held_out, run, training))
             say(", ".join(f"{key} {value:.4g}" for key, value in log[-1].items()))
-            mean_loss = 0.0
+            losses.clear()
             _save_state(work, model, optimizer, step + 1, log)
     with formats.whole_folder(output) as part:
         bare = accelerator.unwrap_model(model)
         save_reward_model(bare, tokenizer, form, part)
         pd.DataFrame(log).to_csv(part / LOG_FILE, index=False)
         facts = _facts(run, training, seed, labels, backbone, data, schedule, log)
-        (part / RUN_FILE).write_text(json.dumps(facts, indent=2) + "\n")
+        (part / RUN_FILE).write_text(json.dumps(_without_nan(facts), indent=2) + "\n")
         (part / "README.md").write_text(model_card(facts))
 
 
@@ -178,8 +180,8 @@ def _resume(work: WorkFolder, model: PreTrainedModel, optimizer: Any, log: list[
 
 
 def _save_state(work: WorkFolder, model: PreTrainedModel, optimizer: Any, step: int, log: list[dict[str, Any]]) -> None:
-    with formats.whole_file(work.path / "state.pt") as part:
-        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "log": log}, part)
+    with formats.whole_file(work.path / "state.pt") as part, part.open("wb") as stream:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "log": log}, stream)
 
 
 def _facts(
@@ -205,6 +207,13 @@ def _facts(
         "optimizer_steps": schedule.steps,
         "validation": log[-1],
     }
+
+
+def _without_nan(value: Any) -> Any:
+    """NaN as null, which JSON has."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def model_card(facts: dict[str, Any]) -> str:

@@ -1,0 +1,198 @@
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pqm.labels import Outcome, StepLabeller
+
+
+class Script:
+    """Completes prefixes by a rule of (prefix, number of the completion), and counts what it was asked for."""
+
+    def __init__(self, rule):
+        self.rule = rule
+        self.draws = Counter()
+
+    def __call__(self, prefixes, count, first):
+        assert len(set(prefixes)) == len(prefixes)
+        groups = []
+        for prefix in prefixes:
+            numbers = range(first, first + count)
+            self.draws.update((prefix, number) for number in numbers)
+            groups.append([Outcome(self.rule(prefix, number), tokens=len(prefix) + number) for number in numbers])
+        return groups
+
+    @property
+    def prefixes(self):
+        return {prefix for prefix, _ in self.draws}
+
+
+def coin(share):
+    """Right or wrong by chance, the same at every call."""
+    return lambda prefix, number: Random(f"{prefix} {number}").random() < share
+
+
+def right_before(first_miss):
+    """Every prefix with fewer steps than `first_miss` has one hit, at a completion of its own; longer ones have none."""
+    return lambda prefix, number: len(prefix) < first_miss and number == len(prefix) % 4
+
+
+def labeller(rule, completions=4, early_stop=False):
+    script = Script(rule)
+    return script, StepLabeller(script, completions, early_stop)
+
+
+solution = st.lists(st.sampled_from(["a", "b"]), min_size=1, max_size=6).map(tuple)
+solutions = st.lists(solution, min_size=1, max_size=5, unique=True)
+SEARCHES = ("every-step", "binary")
+
+
+def search(one, kind, given_solutions):
+    (one.binary if kind == "binary" else one.every_step)(given_solutions)
+
+
+def hard(one, kind, given_solutions, correct=True):
+    search(one, kind, given_solutions)
+    return [one.labels(steps, correct, kind)["labels"] for steps in given_solutions]
+
+
+def test_counts_hits_and_labels_of_each_step():
+    hits = {("a",): 3, ("a", "b"): 1, ("a", "b", "c"): 0}
+    script, one = labeller(lambda prefix, number: number < hits[prefix], completions=4)
+    steps = ("a", "b", "c", "d")
+    one.every_step([steps])
+    assert one.labels(steps, False, "every-step") == {
+        "labels": [1.0, 1.0, 0.0, 0.0],
+        "soft_labels": [0.75, 0.25, 0.0, 0.0],
+        "hits": [3, 1, 0, 0],
+        "counts": [4, 4, 4, 1],
+    }
+    assert script.prefixes == set(hits)
+
+
+def test_tokens_of_all_completions_are_counted():
+    _, one = labeller(coin(0.5), completions=3)
+    one.every_step([("a", "b", "c")])
+    assert one.estimates[("a",)].tokens == 1 + 2 + 3
+    assert one.estimates[("a", "b")].tokens == 2 + 3 + 4
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize("correct", [True, False])
+@settings(max_examples=40, deadline=None)
+@given(given_solutions=solutions, share=st.sampled_from([0.0, 0.3, 1.0]))
+def test_last_step_is_labelled_by_the_solutions_own_grade(kind, correct, given_solutions, share):
+    _, one = labeller(coin(share))
+    search(one, kind, given_solutions)
+    for steps in given_solutions:
+        made = one.labels(steps, correct, kind)
+        assert made["labels"][-1] == made["soft_labels"][-1] == float(correct)
+        assert (made["hits"][-1], made["counts"][-1]) == (int(correct), 1)
+        assert {len(values) for values in made.values()} == {len(steps)}
+
+
+@pytest.mark.parametrize("early_stop", [False, True])
+@pytest.mark.parametrize("kind", SEARCHES)
+@settings(max_examples=40, deadline=None)
+@given(given_solutions=solutions)
+def test_no_completion_is_drawn_twice(kind, early_stop, given_solutions):
+    script, one = labeller(coin(0.4), early_stop=early_stop)
+    search(one, kind, given_solutions)
+    search(one, kind, given_solutions)
+    assert set(script.draws.values()) <= {1}
+    proper = {steps[:end] for steps in given_solutions for end in range(1, len(steps))}
+    assert script.prefixes <= proper
+    if kind == "every-step":
+        assert script.prefixes == proper
+
+
+@settings(max_examples=40, deadline=None)
+@given(given_solutions=solutions, share=st.sampled_from([0.0, 0.2, 0.6, 1.0]))
+def test_every_prefix_is_completed_as_often_as_asked(given_solutions, share):
+    script, one = labeller(coin(share), completions=5)
+    one.every_step(given_solutions)
+    for prefix, estimate in one.estimates.items():
+        drawn = [number for asked, number in script.draws if asked == prefix]
+        assert sorted(drawn) == [0, 1, 2, 3, 4]
+        assert estimate.count == 5
+        assert estimate.hits == sum(coin(share)(prefix, number) for number in range(5))
+
+
+@settings(max_examples=40, deadline=None)
+@given(given_solutions=solutions, share=st.sampled_from([0.0, 0.2, 0.6, 1.0]))
+def test_soft_labels_are_hits_over_counts(given_solutions, share):
+    _, one = labeller(coin(share), completions=5)
+    one.every_step(given_solutions)
+    for steps in given_solutions:
+        made = one.labels(steps, True, "every-step")
+        assert made["soft_labels"] == [hit / count for hit, count in zip(made["hits"], made["counts"])]
+        assert made["labels"] == [float(hit > 0) for hit in made["hits"]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(given_solutions=solutions, share=st.sampled_from([0.0, 0.2, 0.6, 1.0]))
+def test_early_stop_gives_the_same_hard_labels_for_fewer_completions(given_solutions, share):
+    full_script, full = labeller(coin(share), completions=6)
+    early_script, early = labeller(coin(share), completions=6, early_stop=True)
+    assert hard(early, "every-step", given_solutions) == hard(full, "every-step", given_solutions)
+    assert set(early_script.draws) <= set(full_script.draws)
+    for prefix, estimate in early.estimates.items():
+        wins = [number for number in range(6) if coin(share)(prefix, number)]
+        assert estimate.count == (wins[0] + 1 if wins else 6)
+        assert estimate.hits == (1 if wins else 0)
+
+
+def test_early_stop_saves_completions():
+    full_script, full = labeller(coin(0.9), completions=8)
+    early_script, early = labeller(coin(0.9), completions=8, early_stop=True)
+    steps = [tuple("abcdefgh")]
+    hard(full, "every-step", steps)
+    hard(early, "every-step", steps)
+    assert sum(full_script.draws.values()) == 7 * 8
+    assert sum(early_script.draws.values()) < 7 * 3
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=3, unique=True),
+    first_miss=st.integers(1, 10),
+    early_stop=st.booleans(),
+)
+def test_binary_search_gives_the_labels_of_every_step_where_hits_never_return(lengths, first_miss, early_stop):
+    given_solutions = [tuple(f"{length} {place}" for place in range(length)) for length in lengths]
+    _, every = labeller(right_before(first_miss))
+    script, binary = labeller(right_before(first_miss), early_stop=early_stop)
+    assert hard(binary, "binary", given_solutions) == hard(every, "every-step", given_solutions)
+    for steps in given_solutions:
+        tried = [prefix for prefix in script.prefixes if steps[: len(prefix)] == prefix]
+        assert len(tried) <= max(0, (len(steps) - 1).bit_length())
+
+
+def test_binary_search_completes_fewer_prefixes():
+    steps = tuple("abcdefghijklmnop")
+    every_script, every = labeller(right_before(11))
+    binary_script, binary = labeller(right_before(11))
+    assert hard(binary, "binary", [steps]) == hard(every, "every-step", [steps])
+    assert len(every_script.prefixes) == 15
+    assert len(binary_script.prefixes) <= 4
+
+
+def test_binary_search_leaves_untried_steps_without_counts():
+    steps = tuple("abcdefgh")
+    script, one = labeller(right_before(3), completions=4)
+    one.binary([steps])
+    made = one.labels(steps, False, "binary")
+    tried = {len(prefix) for prefix in script.prefixes}
+    assert [count > 0 for count in made["counts"]] == [end in tried or end == 8 for end in range(1, 9)]
+    for place, count in enumerate(made["counts"]):
+        assert made["soft_labels"][place] == (made["hits"][place] / count if count else made["labels"][place])
+    assert 0 in made["counts"]
+
+
+def test_solutions_share_the_prefixes_they_have_in_common():
+    script, one = labeller(coin(0.5), completions=4)
+    one.every_step([("a", "b", "c"), ("a", "b", "d"), ("a", "x")])
+    assert script.prefixes == {("a",), ("a", "b")}
+    assert sum(script.draws.values()) == 8

@@ -1,0 +1,350 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pqm.train.losses import IGNORED, bce, first_error, loss_function, mse, orm, pqm, reduce, theorem
+
+NORMALIZERS = ("factors", "printed", "official")
+RANKING = {"pqm": pqm, "theorem": theorem, "first-error": first_error}
+POINTWISE = {"bce": bce, "mse": mse, "orm": orm}
+EVERY_LOSS = [(name, 4.0, normalizer) for name in RANKING for normalizer in NORMALIZERS] + [
+    (name, None, "factors") for name in POINTWISE
+]
+FIGURE_1 = ([1.68, 2.76, 3.22, -0.93, -1.67, -1.72], [1, 1, 1, 0, 0, 0])
+EPSILON = 1e-5
+
+score = st.floats(-6, 6, allow_nan=False, width=32)
+row = st.lists(st.tuples(score, st.sampled_from([0, 1])), max_size=7)
+rows = st.lists(row, min_size=1, max_size=4)
+
+
+def batch(rows, padding=0, dtype=torch.float64, filler=3.0):
+    width = max(1, max(map(len, rows))) + padding
+    scores = [[r for r, _ in one] + [filler] * (width - len(one)) for one in rows]
+    labels = [[y for _, y in one] + [IGNORED] * (width - len(one)) for one in rows]
+    return torch.tensor(scores, dtype=dtype), torch.tensor(labels)
+
+
+def one_row(scores, labels, dtype=torch.float64):
+    return torch.tensor([scores], dtype=dtype), torch.tensor([labels])
+
+
+def factor_costs(correct, negatives, zeta, epsilon):
+    """Cost of slot 0 and of each correct step; slot 0 counts where there is a negative."""
+    chain, costs = [0.0, *correct], []
+    for t in range(len(chain)):
+        if t == 0 and not negatives:
+            continue
+        denominator = epsilon
+        for q in range(t + 1):
+            denominator += math.exp(chain[q])
+        for w in negatives:
+            denominator += math.exp(w + zeta)
+        costs.append(-math.log(math.exp(chain[t]) / denominator))
+    return costs
+
+
+def equation_10(one, zeta, normalizer, first_only=False):
+    correct = [r for r, y in one if y == 1]
+    wrong = [r for r, y in one if y == 0]
+    if first_only:
+        wrong = wrong[:1]
+        zeta = 0.0 if normalizer == "official" else zeta
+    if not one:
+        return 0.0
+    costs = factor_costs(correct, wrong, zeta, EPSILON if normalizer == "official" else 0.0)
+    if normalizer == "printed":
+        return sum(costs) / max(1, len(correct))
+    return sum(costs) / (len(correct) + (1 if wrong else 0))
+
+
+def equation_9(one, zeta, normalizer):
+    if not one:
+        return 0.0
+    epsilon = EPSILON if normalizer == "official" else 0.0
+    correct = [r for r, y in one if y == 1]
+    wrong = [r for r, y in one if y == 0]
+    total = sum(factor_costs(correct, wrong, zeta, epsilon))
+    for t in range(len(wrong)):
+        denominator = epsilon
+        for q in range(t, len(wrong)):
+            denominator += math.exp(wrong[q])
+        total += -math.log(math.exp(wrong[t]) / denominator)
+    return total / len(one)
+
+
+@pytest.mark.parametrize("zeta, cost", [(0, 0.4682), (2, 1.0020), (4, 2.1509), (8, 5.8214), (16, 13.813)])
+def test_figure_1_costs_what_the_authors_code_gives(zeta, cost):
+    digits = len(str(cost).split(".")[1])
+    assert round(pqm(*one_row(*FIGURE_1), zeta, "official").item(), digits) == pytest.approx(cost, abs=1e-12)
+
+
+@pytest.mark.parametrize("zeta", [0.0, 2.0, 4.0])
+@pytest.mark.parametrize("correct, wrong", [(0, 1), (1, 0), (3, 0), (0, 4), (2, 3), (5, 1)])
+def test_zero_scores_cost_the_closed_form(correct, wrong, zeta):
+    against = wrong * math.exp(zeta)
+    slot_0 = math.log(1 + against)
+    steps = sum(math.log(2 + k + against) for k in range(correct))
+    scores, labels = one_row([0.0] * (correct + wrong), [1] * correct + [0] * wrong)
+    expected = (slot_0 + steps) / (correct + (wrong > 0))
+    assert pqm(scores, labels, zeta).item() == pytest.approx(expected, rel=1e-12)
+    assert pqm(scores, labels, zeta, "printed").item() == pytest.approx((slot_0 + steps) / max(1, correct), rel=1e-12)
+    among_wrong = sum(math.log(left) for left in range(1, wrong + 1))
+    assert theorem(scores, labels, zeta).item() == pytest.approx((slot_0 + steps + among_wrong) / (correct + wrong), rel=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows, st.sampled_from([0.0, 2.0, 4.0]), st.sampled_from(NORMALIZERS), st.integers(0, 3))
+def test_ranking_losses_equal_the_written_equations(data, zeta, normalizer, padding):
+    scores, labels = batch(data, padding)
+    assert pqm(scores, labels, zeta, normalizer).tolist() == pytest.approx(
+        [equation_10(one, zeta, normalizer) for one in data], rel=1e-9, abs=1e-12
+    )
+    assert theorem(scores, labels, zeta, normalizer).tolist() == pytest.approx(
+        [equation_9(one, zeta, normalizer) for one in data], rel=1e-9, abs=1e-12
+    )
+    assert first_error(scores, labels, zeta, normalizer).tolist() == pytest.approx(
+        [equation_10(one, zeta, normalizer, first_only=True) for one in data], rel=1e-9, abs=1e-12
+    )
+
+
+def logistic(value):
+    return 1 / (1 + math.exp(-value))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.tuples(score, st.sampled_from([0.0, 0.25, 0.7, 1.0])), max_size=6), min_size=1, max_size=4),
+    st.integers(0, 2),
+)
+def test_bce_and_mse_are_means_over_the_steps(data, padding):
+    scores, labels = batch(data, padding)
+    labels = labels.double()
+    cross = [[-y * math.log(logistic(r)) - (1 - y) * math.log(1 - logistic(r)) for r, y in one] for one in data]
+    square = [[(logistic(r) - y) ** 2 for r, y in one] for one in data]
+    assert bce(scores, labels).tolist() == pytest.approx([sum(one) / max(1, len(one)) for one in cross], rel=1e-6, abs=1e-9)
+    assert mse(scores, labels).tolist() == pytest.approx([sum(one) / max(1, len(one)) for one in square], rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("labels", [[1, 0, 1, 1], [0, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0]])
+def test_labels_after_the_first_error_count_as_they_are(labels):
+    values = [0.5, -0.3, 1.2, -2.0]
+    one = list(zip(values, labels))
+    assert pqm(*one_row(values, labels), 4.0).item() == pytest.approx(equation_10(one, 4.0, "factors"))
+
+
+def test_first_error_takes_the_first_wrong_step_where_labels_rise_again():
+    labels = [1, 0, 1, 0]
+    base = first_error(*one_row([0.5, -0.3, 1.2, -2.0], labels), 4.0)
+    assert first_error(*one_row([0.5, -0.3, 1.2, 9.0], labels), 4.0).item() == pytest.approx(base.item())
+    assert first_error(*one_row([0.5, 1.3, 1.2, -2.0], labels), 4.0).item() > base.item() + 0.5
+    starts_wrong = [0, 1, 1, 0]
+    one = list(zip([0.5, -0.3, 1.2, -2.0], starts_wrong))
+    expected = equation_10(one, 4.0, "factors", first_only=True)
+    assert first_error(*one_row([r for r, _ in one], starts_wrong), 4.0).item() == pytest.approx(expected)
+
+
+def test_official_first_error_has_no_margin():
+    data = one_row([0.5, -0.3, 1.2, -2.0], [1, 0, 1, 0])
+    assert first_error(*data, 8.0, "official").item() == first_error(*data, 0.0, "official").item()
+    assert first_error(*data, 8.0).item() > first_error(*data, 0.0).item() + 1
+
+
+def test_printed_normalizer_does_not_count_slot_0():
+    values = [0.5, 1.0, -1.0]
+    some_wrong = one_row(values, [1, 1, 0])
+    assert pqm(*some_wrong, 2.0, "printed").item() == pytest.approx(pqm(*some_wrong, 2.0).item() * 3 / 2)
+    assert first_error(*some_wrong, 2.0, "printed").item() == pytest.approx(first_error(*some_wrong, 2.0).item() * 3 / 2)
+    for labels in ([1, 1, 1], [0, 0, 0]):
+        data = one_row(values, labels)
+        assert pqm(*data, 2.0, "printed").item() == pytest.approx(pqm(*data, 2.0).item())
+    assert theorem(*some_wrong, 2.0, "printed").item() == pytest.approx(theorem(*some_wrong, 2.0).item())
+
+
+@pytest.mark.parametrize("value, cost", [(-12.0, 0.97), (-14.0, 2.6)])
+def test_official_theorem_pays_for_low_wrong_steps(value, cost):
+    data = one_row([value], [0])
+    assert theorem(*data, 0.0).item() == pytest.approx(0, abs=1e-4)
+    assert theorem(*data, 0.0, "official").item() == pytest.approx(cost, abs=0.05)
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_perfect_ranking_with_big_gaps_costs_nothing(name):
+    labels = [1, 1, 0, 0, 0]
+    good = one_row([15.0, 30.0, -15.0, -30.0, -45.0], labels)
+    bad = one_row([-45.0, -30.0, -15.0, 30.0, 15.0], labels)
+    assert 0 <= RANKING[name](*good, 4.0).item() < 1e-3
+    assert RANKING[name](*bad, 4.0).item() > 5
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_disorder_among_correct_steps_costs(name):
+    rising, falling = one_row([2.0, 4.0], [1, 1]), one_row([4.0, 2.0], [1, 1])
+    assert RANKING[name](*falling, 0.0).item() > RANKING[name](*rising, 0.0).item() + 0.5
+
+
+def test_only_the_theorem_ranks_the_wrong_steps():
+    falling, rising = one_row([3.0, -2.0, -6.0], [1, 0, 0]), one_row([3.0, -6.0, -2.0], [1, 0, 0])
+    assert pqm(*falling, 4.0).item() == pytest.approx(pqm(*rising, 4.0).item())
+    assert theorem(*rising, 4.0).item() > theorem(*falling, 4.0).item() + 1
+
+
+MIXED = [[1, 0, 1, 1, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [0, 1, 1, IGNORED, IGNORED], [IGNORED] * 5]
+
+
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_gradients_are_those_of_finite_differences(name, zeta, normalizer):
+    scores = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).mul_(2).requires_grad_()
+    loss = loss_function(name, zeta, normalizer)
+    labels = torch.tensor(MIXED)
+    assert torch.autograd.gradcheck(lambda values: loss(values, labels), (scores,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_extreme_scores_give_finite_float32_losses_and_gradients(name, zeta, normalizer, dtype):
+    labels = torch.tensor(MIXED)
+    patterns = [
+        torch.full((5, 5), 100.0),
+        torch.full((5, 5), -100.0),
+        torch.where(labels == 1, 100.0, -100.0),
+        torch.where(labels == 1, -100.0, 100.0),
+        torch.tensor([[100.0, -100.0, 100.0, -100.0, 100.0]] * 5),
+        torch.tensor([[-100.0, 100.0, -100.0, 100.0, -100.0]] * 5),
+    ]
+    loss = loss_function(name, 16.0 if zeta is not None else None, normalizer)
+    for pattern in patterns:
+        scores = pattern.to(dtype).requires_grad_()
+        losses = loss(scores, labels)
+        assert losses.dtype == torch.float32
+        assert torch.isfinite(losses).all()
+        assert (losses >= 0).all()
+        losses.sum().backward()
+        assert torch.isfinite(scores.grad).all()
+
+
+@pytest.mark.parametrize("name", RANKING)
+def test_gradient_pushes_even_where_every_score_is_reversed_and_extreme(name):
+    labels = torch.tensor([[1, 1, 0, 0]])
+    scores = torch.tensor([[-100.0, -90.0, 100.0, 90.0]], requires_grad=True)
+    RANKING[name](scores, labels, 16.0).sum().backward()
+    assert (scores.grad[0, :2] < 0).all()
+    assert scores.grad[0, 2] > 0.1
+
+
+@pytest.mark.parametrize("weighting", ["trajectory", "step"])
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_rows_and_slots_without_labels_cost_nothing_and_get_no_gradient(name, zeta, normalizer, weighting):
+    labels = torch.tensor([[1, 1, 0, IGNORED], [IGNORED] * 4, [1, 1, 1, IGNORED]])
+    scores = torch.randn(3, 4, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    losses = loss_function(name, zeta, normalizer)(scores, labels)
+    total, weight = reduce(losses, labels, weighting)
+    (total / weight).backward()
+    assert losses[1].item() == 0
+    assert torch.isfinite(scores.grad).all()
+    assert (scores.grad[1] == 0).all()
+    assert (scores.grad[:, 3] == 0).all()
+    assert (scores.grad[0] != 0).any()
+
+
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_batch_without_any_label_is_zero(name, zeta, normalizer):
+    labels = torch.full((2, 3), IGNORED)
+    scores = torch.ones(2, 3, requires_grad=True)
+    losses = loss_function(name, zeta, normalizer)(scores, labels)
+    total, weight = reduce(losses, labels, "trajectory")
+    total.backward()
+    assert losses.tolist() == [0, 0]
+    assert weight.item() == 0
+    assert (scores.grad == 0).all()
+
+
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_padding_and_batch_mates_change_nothing(name, zeta, normalizer):
+    loss = loss_function(name, zeta, normalizer)
+    first, second = [(0.3, 1), (-0.2, 0), (1.5, 1)], [(2.0, 1)]
+    alone = [loss(*batch([one])).item() for one in (first, second)]
+    together = loss(*batch([first, second], padding=3, filler=50.0))
+    assert together.tolist() == pytest.approx(alone, rel=1e-12)
+
+
+def test_soft_labels_are_not_cut_to_integers():
+    scores, soft = torch.tensor([[0.3]]), torch.tensor([[0.7]])
+    sigma = logistic(0.3)
+    assert bce(scores, soft).item() == pytest.approx(-0.7 * math.log(sigma) - 0.3 * math.log(1 - sigma), rel=1e-5)
+    assert mse(scores, soft).item() == pytest.approx((sigma - 0.7) ** 2, rel=1e-4)
+
+
+@pytest.mark.parametrize("loss", [bce, mse])
+def test_soft_label_is_regressed_at_its_logit(loss):
+    best = math.log(0.7 / 0.3)
+    scores = torch.tensor([[best]], dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([[0.7]], dtype=torch.float64)
+    loss(scores, labels).sum().backward()
+    assert scores.grad.item() == pytest.approx(0, abs=1e-12)
+    for other in (best - 0.5, best + 0.5):
+        assert loss(torch.tensor([[other]], dtype=torch.float64), labels).item() > loss(scores, labels).item() + 1e-3
+
+
+def test_bce_costs_nothing_where_values_are_certain_and_asks_no_order():
+    labels = [1, 1, 0, 0]
+    assert bce(*one_row([40.0, 50.0, -40.0, -50.0], labels)).item() == pytest.approx(0, abs=1e-12)
+    ordered, swapped = bce(*one_row([1.0, 2.0, -1.0, -2.0], labels)), bce(*one_row([2.0, 1.0, -2.0, -1.0], labels))
+    assert ordered.item() == pytest.approx(swapped.item())
+
+
+@pytest.mark.parametrize(
+    "labels, target", [([1, 1, 1, IGNORED], 1), ([1, 0, 1, IGNORED], 0), ([1, 1, 0, IGNORED], 0), ([0, 0, 0, IGNORED], 0)]
+)
+def test_orm_reads_the_last_labelled_step_and_asks_that_no_step_is_wrong(labels, target):
+    expected = -math.log(logistic(0.8)) if target else -math.log(1 - logistic(0.8))
+    scores = torch.tensor([[-3.0, 5.0, 0.8, 9.0]], requires_grad=True)
+    cost = orm(scores, torch.tensor([labels]))
+    cost.sum().backward()
+    assert cost.item() == pytest.approx(expected, rel=1e-5)
+    assert [value != 0 for value in scores.grad[0].tolist()] == [False, False, True, False]
+
+
+def test_trajectory_weighting_does_not_depend_on_length():
+    labels = torch.tensor([[1, 0, IGNORED, IGNORED], [1, 1, 1, 0], [IGNORED] * 4])
+    losses = torch.tensor([1.0, 4.0, 0.0])
+    total, weight = reduce(losses, labels, "trajectory")
+    assert (total / weight).item() == pytest.approx(2.5)
+    longer = torch.cat([labels, labels.clamp(max=0)], dim=1)
+    total, weight = reduce(losses, longer, "trajectory")
+    assert (total / weight).item() == pytest.approx(2.5)
+
+
+def test_step_weighting_weighs_each_labelled_step():
+    labels = torch.tensor([[1, 0, IGNORED, IGNORED], [1, 1, 1, 0], [IGNORED] * 4])
+    total, weight = reduce(torch.tensor([1.0, 4.0, 0.0]), labels, "step")
+    assert weight.item() == 6
+    assert (total / weight).item() == pytest.approx((2 * 1 + 4 * 4) / 6)
+
+
+def test_step_weighted_bce_is_the_mean_over_all_steps():
+    data = [[(0.3, 1), (-0.2, 0), (1.5, 1)], [(2.0, 0)]]
+    scores, labels = batch(data)
+    total, weight = reduce(bce(scores, labels), labels, "step")
+    every = [-math.log(logistic(r if y else -r)) for one in data for r, y in one]
+    assert (total / weight).item() == pytest.approx(sum(every) / len(every))
+
+
+def test_micro_batches_sum_to_the_whole_batch():
+    data = [[(0.3, 1), (-0.2, 0)], [(2.0, 0)], [(1.0, 1), (0.5, 1), (-1.0, 0)]]
+    scores, labels = batch(data)
+    for weighting in ("trajectory", "step"):
+        whole = reduce(pqm(scores, labels, 4.0), labels, weighting)
+        parts = [reduce(pqm(scores[rows], labels[rows], 4.0), labels[rows], weighting) for rows in (slice(0, 1), slice(1, 3))]
+        assert [sum(values).item() for values in zip(*parts)] == pytest.approx([value.item() for value in whole])
+
+
+@pytest.mark.parametrize("name, loss", [*RANKING.items(), *POINTWISE.items()])
+def test_losses_are_found_by_their_configured_names(name, loss):
+    data = one_row([0.5, -0.3, 1.2], [1, 0, 1])
+    found = loss_function(name, 2.0 if name in RANKING else None, "printed")(*data)
+    expected = loss(*data, 2.0, "printed") if name in RANKING else loss(*data)
+    assert found.item() == expected.item()

@@ -1,0 +1,417 @@
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForCausalLM
+
+from pqm.errors import PqmError
+from pqm.evaluate.scores import Scorer
+from pqm.evaluate.scoring import PrefixTree, log_likelihoods, step_scores
+from pqm.policies.tokenizer import story_tokenizer
+from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
+from pqm.rollouts import load_policy
+from pqm.rollouts.sampling import Request, sample
+from pqm.solution import SolutionFormat
+
+POSITIONS = 96
+SHORT = "ana has 7 coins . how many coins ?\n"
+LONG = "ben has 4 cards . tuesday bus costs 3 . monday aunt gives 8 . how many cards ?\n"
+MIDDLE = "eva has 9 pens . monday king adds 2 . how many pens ?\n"
+REQUESTS = [Request("short", SHORT, 3), Request("long", LONG, 4), Request("middle", MIDDLE, 2)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return story_tokenizer()
+
+
+def tiny_llama(tokenizer, seed=0):
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=POSITIONS,
+        initializer_range=0.2,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    return tiny_llama(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def folder(model, tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tiny")
+    model.save_pretrained(path)
+    tokenizer.save_pretrained(path)
+    SolutionFormat().save(path)
+    return path
+
+
+def prompt_ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def drawn(groups):
+    return [[(one.tokens, one.text, one.finish_reason) for one in group] for group in groups]
+
+
+# ---------------------------------------------------------------- sampling
+
+
+def test_samples_do_not_depend_on_batch_mates_or_order(model, tokenizer):
+    together = drawn(sample(model, tokenizer, REQUESTS, 1.0, 24, seed=1))
+    alone = [drawn(sample(model, tokenizer, [request], 1.0, 24, seed=1))[0] for request in REQUESTS]
+    backwards = drawn(sample(model, tokenizer, REQUESTS[::-1], 1.0, 24, seed=1))[::-1]
+    assert together == alone == backwards
+    assert [len(group) for group in together] == [3, 4, 2]
+
+
+def test_skip_goes_on_in_the_same_stream(model, tokenizer):
+    [whole] = drawn(sample(model, tokenizer, [Request("name", LONG, 4)], 1.0, 16, seed=1))
+    [first], [rest] = (drawn(sample(model, tokenizer, [Request("name", LONG, 2, skip)], 1.0, 16, seed=1)) for skip in (0, 2))
+    assert first + rest == whole
+    assert len({tuple(tokens) for tokens, _, _ in whole}) == 4
+
+
+def test_name_and_seed_choose_the_samples(model, tokenizer):
+    def tokens(name, seed):
+        return drawn(sample(model, tokenizer, [Request(name, LONG, 2)], 1.0, 16, seed))
+
+    assert tokens("a", 1) == tokens("a", 1)
+    assert tokens("a", 1) != tokens("b", 1)
+    assert tokens("a", 1) != tokens("a", 2)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+def test_log_likelihood_is_that_of_a_plain_forward_pass(model, tokenizer, temperature):
+    groups = sample(model, tokenizer, REQUESTS, temperature, 24, seed=1)
+    reasons = Counter()
+    for request, group in zip(REQUESTS, groups):
+        prompt = prompt_ids(tokenizer, request.prompt)
+        for one in group:
+            written = one.tokens + ([tokenizer.eos_token_id] if one.finish_reason == "stop" else [])
+            with torch.inference_mode():
+                log_probabilities = model(torch.tensor([prompt + written])).logits[0].double().log_softmax(-1)
+            expected = sum(log_probabilities[len(prompt) - 1 + place, token].item() for place, token in enumerate(written))
+            assert one.log_likelihood == pytest.approx(expected, abs=1e-4)
+            reasons[one.finish_reason] += 1
+    assert len(reasons) == 2
+
+
+def test_samples_stop_at_the_end_token_or_are_marked_as_cut(model, tokenizer):
+    [group] = sample(model, tokenizer, [Request("many", SHORT, 60)], 1.0, 20, seed=0)
+    for one in group:
+        assert tokenizer.eos_token_id not in one.tokens
+        assert one.text == tokenizer.decode(one.tokens, skip_special_tokens=True)
+        assert one.finish_reason in ("stop", "length")
+        if one.finish_reason == "length":
+            assert len(one.tokens) == 20
+        else:
+            assert len(one.tokens) < 20
+    assert {one.finish_reason for one in group} == {"stop", "length"}
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0])
+def test_first_tokens_are_drawn_from_the_softmax(model, tokenizer, temperature):
+    count = 5000
+    [group] = sample(model, tokenizer, [Request("many", SHORT, count)], temperature, 1, seed=3)
+    tokens = Counter(one.tokens[0] if one.tokens else tokenizer.eos_token_id for one in group)
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt_ids(tokenizer, SHORT)])).logits[0, -1].double()
+    expected = count * torch.softmax(logits / temperature, -1).numpy()
+    observed = np.array([tokens[index] for index in range(len(expected))])
+    frequent = expected >= 5
+    pooled_expected = np.append(expected[frequent], expected[~frequent].sum())
+    pooled_observed = np.append(observed[frequent], observed[~frequent].sum())
+    assert frequent.sum() > 10
+    assert stats.chisquare(pooled_observed, pooled_expected * count / pooled_expected.sum()).pvalue > 1e-3
+
+
+def test_second_tokens_are_drawn_from_the_softmax_after_the_first(model, tokenizer):
+    count = 4000
+    [group] = sample(model, tokenizer, [Request("many", LONG, count), Request("mate", SHORT, 1)], 0.5, 2, seed=4)[:1]
+    first = Counter(one.tokens[0] for one in group if one.tokens).most_common(1)[0][0]
+    after = [one for one in group if one.tokens[:1] == [first]]
+    with torch.inference_mode():
+        logits = model(torch.tensor([[*prompt_ids(tokenizer, LONG), first]])).logits[0, -1].double()
+    probabilities = torch.softmax(logits / 0.5, -1).tolist()
+    second = Counter(one.tokens[1] if len(one.tokens) > 1 else tokenizer.eos_token_id for one in after)
+    assert len(after) > 100
+    for token, probability in enumerate(probabilities):
+        spread = math.sqrt(probability * (1 - probability) / len(after))
+        assert abs(second[token] / len(after) - probability) < 5 * spread + 2 / len(after)
+
+
+def test_low_temperature_is_greedy(model, tokenizer):
+    [group] = sample(model, tokenizer, [Request("cold", LONG, 3)], 1e-4, 6, seed=0)
+    tokens = prompt_ids(tokenizer, LONG)
+    for _ in range(6):
+        with torch.inference_mode():
+            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    expected = tokens[-6:]
+    if tokenizer.eos_token_id in expected:
+        expected = expected[: expected.index(tokenizer.eos_token_id)]
+    assert [one.tokens for one in group] == [expected] * 3
+
+
+def test_prompts_that_leave_no_room_are_refused(model, tokenizer):
+    room = POSITIONS - len(prompt_ids(tokenizer, LONG))
+    sample(model, tokenizer, [Request("fits", LONG, 1)], 1.0, room, seed=0)
+    with pytest.raises(PqmError, match=rf"max_new_tokens {room + 1} .*{POSITIONS} positions"):
+        sample(model, tokenizer, [Request("fits", SHORT, 1), Request("too long", LONG, 1)], 1.0, room + 1, seed=0)
+
+
+# ---------------------------------------------------------------- scoring
+
+QUESTION = LONG.removesuffix("\n")
+SOLUTIONS = [
+    ["monday aunt gives 8 , 4 + 8 = 12", "tuesday bus costs 3 , 12 - 3 = 9 , answer 9"],
+    ["monday aunt gives 8 , 4 + 8 = 12", "tuesday bus costs 3 , 12 - 3 = 8 , answer 8"],
+    ["monday aunt gives 8 , 4 + 8 = 12"],
+    ["tuesday bus costs 3 , 4 - 3 = 1", "monday aunt gives 8 , 1 + 8 = 9", "monday aunt gives 8 , 9 + 8 = 17 , answer 17"],
+    [],
+    ["monday aunt gives 8 , 4 + 8 = 12", "tuesday bus costs 3 , 12 - 3 = 9 , answer 9"],
+]
+MARKED = SolutionFormat(question_template="how many ? {question}\n", step_separator="\n", step_token="answer")
+
+
+@pytest.fixture(scope="module")
+def reward(folder):
+    return reward_model(folder, seed=3)[0].eval()
+
+
+def plain_scores(model, encoded):
+    with torch.inference_mode():
+        logits = model(torch.tensor([encoded.tokens])).logits[0, :, 0]
+    return [logits[end].item() for end in encoded.step_ends]
+
+
+def tokens_read(model, action):
+    """The result of `action` and how many tokens the model's body read for it."""
+    counts = []
+    hook = model.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: counts.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    try:
+        return action(), sum(counts)
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("form", [SolutionFormat(), MARKED], ids=["plain", "own step token"])
+@pytest.mark.parametrize("budget", [1, 40, 70, 10_000])
+def test_tree_scores_are_those_of_one_by_one_reading(reward, tokenizer, form, budget):
+    encoder = Encoder(tokenizer, form)
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
+    scores = step_scores(reward, encoded, budget)
+    assert [len(one) for one in scores] == [len(steps) for steps in SOLUTIONS]
+    for found, one in zip(scores, encoded):
+        assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
+    assert np.ptp([score for one in scores for score in one]) > 0.01
+
+
+def test_scores_keep_the_order_of_the_solutions(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
+    forwards, backwards = step_scores(reward, encoded, 10_000), step_scores(reward, encoded[::-1], 10_000)
+    for one, other in zip(forwards, backwards[::-1]):
+        assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_equal_solutions_are_read_once_and_score_the_same(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    once = [encoder(QUESTION, SOLUTIONS[0]), encoder(QUESTION, SOLUTIONS[3])]
+    scores, read = tokens_read(reward, lambda: step_scores(reward, once, 1))
+    many_scores, many_read = tokens_read(reward, lambda: step_scores(reward, once * 8, 1))
+    assert many_read == read > 0
+    assert many_scores == scores * 8
+
+
+def test_a_shared_prefix_is_read_once(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    first, second = (encoder(QUESTION, steps) for steps in SOLUTIONS[:2])
+    shared = next(place for place, pair in enumerate(zip(first.tokens, second.tokens)) if pair[0] != pair[1])
+    _, read = tokens_read(reward, lambda: step_scores(reward, [first, second], 10_000))
+    assert read == len(first.tokens) + len(second.tokens) - shared
+    assert shared > 30
+
+
+@pytest.mark.parametrize("budget", [80, 100])
+def test_no_forward_pass_exceeds_the_budget(reward, tokenizer, budget):
+    sizes = []
+    hook = reward.base_model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
+    )
+    encoder = Encoder(tokenizer, SolutionFormat())
+    step_scores(reward, [encoder(QUESTION, steps) for steps in SOLUTIONS], budget)
+    hook.remove()
+    assert max(sizes) <= budget
+
+
+def test_solutions_without_steps_have_no_score(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    assert step_scores(reward, [encoder(QUESTION, [])], 100) == [[]]
+    assert step_scores(reward, [], 100) == []
+
+
+@pytest.mark.parametrize("budget", [1, 70, 10_000])
+def test_log_likelihoods_are_those_of_a_plain_forward_pass(model, tokenizer, budget):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
+    prompt = len(encoder(QUESTION, []).tokens)
+    found = log_likelihoods(model, encoded, prompt, budget)
+    assert [len(one) for one in found] == [len(steps) for steps in SOLUTIONS]
+    for values, one in zip(found, encoded):
+        with torch.inference_mode():
+            log_probabilities = model(torch.tensor([one.tokens])).logits[0].double().log_softmax(-1)
+        gains = [log_probabilities[place - 1, one.tokens[place]].item() for place in range(prompt, len(one.tokens))]
+        assert values == pytest.approx([sum(gains[: end - prompt + 1]) for end in one.step_ends], abs=1e-3)
+
+
+def test_sampling_and_scoring_agree_on_a_samples_likelihood(model, tokenizer):
+    prompt = prompt_ids(tokenizer, LONG)
+    [group] = sample(model, tokenizer, [Request("q", LONG, 40)], 1.0, 24, seed=0)
+    whole = [one for one in group if one.finish_reason == "length"]
+    encoded = [Encoded((*prompt, *one.tokens), (len(prompt) + 23,)) for one in whole]
+    likelihoods = [values[0] for values in log_likelihoods(model, encoded, len(prompt), budget=200)]
+    assert len(whole) > 10
+    assert likelihoods == pytest.approx([one.log_likelihood for one in whole], abs=1e-3)
+
+
+def test_a_tree_shares_prefixes_and_lets_nodes_see_their_ancestors_only():
+    tree = PrefixTree()
+    for tokens in ([1, 2, 3], [1, 2, 4], [5], [1, 2]):
+        tree.add(tokens)
+    assert len(tree.tokens) == 5
+    assert [[tree.tokens[node] for node in path] for path in tree.paths] == [[1, 2, 3], [1, 2, 4], [5], [1, 2]]
+    assert [[tree.depths[node] for node in path] for path in tree.paths] == [[0, 1, 2], [0, 1, 2], [0], [0, 1]]
+    seen = tree.ancestors()
+    for path in tree.paths:
+        for place, node in enumerate(path):
+            assert set(seen[node].nonzero().flatten().tolist()) == set(path[: place + 1])
+    assert [tree.new_nodes(tokens) for tokens in ([1, 2, 4], [1, 2, 4, 9, 9], [5, 1], [7, 8])] == [0, 2, 1, 2]
+
+
+# ---------------------------------------------------------------- encoding and checkpoints
+
+
+@pytest.mark.parametrize("form", [SolutionFormat(), MARKED], ids=["plain", "own step token"])
+def test_encoded_text_is_the_formats_and_ends_are_its_step_tokens(tokenizer, form):
+    encoder = Encoder(tokenizer, form)
+    closing = tokenizer.convert_tokens_to_ids(form.step_token)
+    for steps in SOLUTIONS:
+        encoded = encoder(QUESTION, steps)
+        text = form.prompt(QUESTION) + form.between_steps.join(form.close_step(step.strip()) for step in steps)
+        spaced = text.replace(form.step_token, f" {form.step_token} ")
+        assert list(encoded.tokens) == tokenizer(spaced, add_special_tokens=False)["input_ids"]
+        assert len(encoded.step_ends) == len(steps)
+        assert [encoded.tokens[end] for end in encoded.step_ends] == [closing] * len(steps)
+        if steps:
+            assert encoded.step_ends[-1] == len(encoded.tokens) - 1
+
+
+def test_more_steps_only_append_tokens(tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    shorter, longer = (encoder(QUESTION, SOLUTIONS[3][:count]) for count in (1, 3))
+    assert longer.tokens[: len(shorter.tokens)] == shorter.tokens
+    assert longer.step_ends[:1] == shorter.step_ends
+
+
+@pytest.mark.parametrize("step_token", ["answer ?", "= = =", ""])
+def test_step_tokens_that_are_not_one_token_are_refused(tokenizer, step_token):
+    with pytest.raises(PqmError, match="one token"):
+        Encoder(tokenizer, SolutionFormat(step_token=step_token))
+
+
+def test_heads_are_drawn_from_the_seed(folder):
+    first, again, other = (reward_model(folder, seed)[0].score.weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_body_is_the_backbones(folder, model, reward):
+    body = model.base_model.state_dict()
+    assert all(torch.equal(value, body[name]) for name, value in reward.base_model.state_dict().items())
+
+
+@pytest.fixture(scope="module")
+def checkpoint(reward, tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoints") / "run" / "seed-0"
+    save_reward_model(reward, tokenizer, SolutionFormat(), path)
+    return path
+
+
+def test_plain_transformers_gives_the_same_logits(checkpoint, reward, tokenizer):
+    plain = AutoModelForTokenClassification.from_pretrained(checkpoint).eval()
+    encoded = Encoder(tokenizer, SolutionFormat())(QUESTION, SOLUTIONS[0])
+    with torch.inference_mode():
+        tokens = torch.tensor([encoded.tokens])
+        assert torch.equal(plain(tokens).logits, reward(tokens).logits)
+        assert plain(tokens).logits.shape == (1, len(encoded.tokens), 1)
+    assert plain.score.bias is None
+
+
+def test_checkpoints_keep_their_format(checkpoint, tmp_path, reward, tokenizer):
+    assert load_reward_model(checkpoint)[2] == SolutionFormat()
+    assert load_reward_model(checkpoint, SolutionFormat())[2] == SolutionFormat()
+    save_reward_model(reward, tokenizer, MARKED, tmp_path)
+    assert load_reward_model(tmp_path)[2] == MARKED
+
+
+@pytest.mark.parametrize(
+    "change", [{"question_template": "Q: {question}\n"}, {"step_token": "answer"}, {"step_separator": " . "}]
+)
+def test_data_in_another_format_is_refused(checkpoint, change):
+    with pytest.raises(PqmError, match="solution format"):
+        load_reward_model(checkpoint, SolutionFormat(**change))
+
+
+def test_checkpoint_without_format_is_refused(checkpoint, tmp_path):
+    for file in checkpoint.iterdir():
+        if file.name != "solution_format.json":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(PqmError, match=r"solution_format\.json: missing"):
+        load_reward_model(tmp_path)
+
+
+def test_scorer_reads_a_checkpoint_and_scores_in_its_format(checkpoint, reward, tokenizer):
+    scorer = Scorer(checkpoint, "reward", budget=60)
+    encoder = Encoder(tokenizer, SolutionFormat())
+    for found, steps in zip(scorer(QUESTION, SOLUTIONS), SOLUTIONS):
+        assert found == pytest.approx(plain_scores(reward, encoder(QUESTION, steps)), abs=1e-5)
+
+
+def test_likelihood_scorer_gives_growing_costs_of_the_solution_alone(folder, model, tokenizer):
+    scorer = Scorer(folder, "likelihood", budget=60)
+    encoder = Encoder(tokenizer, SolutionFormat())
+    expected = log_likelihoods(
+        model, [encoder(QUESTION, steps) for steps in SOLUTIONS], len(prompt_ids(tokenizer, LONG)), budget=10_000
+    )
+    for found, values in zip(scorer(QUESTION, SOLUTIONS), expected):
+        assert found == pytest.approx(values, abs=1e-3)
+        assert found == sorted(found, reverse=True)
+
+
+def test_policy_without_end_token_is_refused(folder, tmp_path):
+    policy, tokenizer, form = load_policy(folder)
+    assert form == SolutionFormat()
+    tokenizer.eos_token = None
+    policy.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    form.save(tmp_path)
+    with pytest.raises(PqmError, match="end token"):
+        load_policy(tmp_path)

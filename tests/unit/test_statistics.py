@@ -1,0 +1,175 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pqm.paper.statistics import Bootstrap, interval, summarise
+
+CONFIDENCE = 0.95
+
+
+def own_clusters(questions):
+    names = [f"q{index:04d}" for index in range(questions)]
+    return pd.Series(names, index=names)
+
+
+def width(bootstrap, accuracy):
+    low, high = interval(bootstrap.means(np.atleast_2d(accuracy)), CONFIDENCE)
+    return high - low
+
+
+def accuracies(seed, shape):
+    random = np.random.default_rng(seed)
+    return random.beta(1.2, 0.8, size=shape)
+
+
+def test_interval_is_scipys_for_single_questions_and_one_seed():
+    accuracy = accuracies(0, 200)
+    low, high = interval(Bootstrap(own_clusters(200), 10_000, seed=1).means(accuracy[None]), CONFIDENCE)
+    expected = stats.bootstrap(
+        (accuracy,), np.mean, n_resamples=10_000, confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(2)
+    ).confidence_interval
+    assert low == pytest.approx(expected.low, abs=0.004)
+    assert high == pytest.approx(expected.high, abs=0.004)
+    assert low < accuracy.mean() < high
+
+
+def test_interval_is_a_percentile_interval():
+    assert interval(np.arange(1001.0), 0.9) == pytest.approx((50.0, 950.0))
+
+
+def test_more_confidence_widens_the_interval():
+    means = Bootstrap(own_clusters(100), 2000, seed=0).means(accuracies(0, (1, 100)))
+    (low_80, high_80), (low_99, high_99) = interval(means, 0.8), interval(means, 0.99)
+    assert low_99 < low_80 < high_80 < high_99
+
+
+def test_clusters_of_identical_questions_widen_the_interval():
+    accuracy = np.repeat(accuracies(0, 60), 4)
+    single = own_clusters(240)
+    clustered = pd.Series([f"c{index // 4}" for index in range(240)], index=single.index)
+    ratio = width(Bootstrap(clustered, 4000, seed=0), accuracy) / width(Bootstrap(single, 4000, seed=0), accuracy)
+    assert ratio == pytest.approx(2.0, rel=0.15)
+
+
+def test_copies_in_a_cluster_add_no_certainty():
+    accuracy = accuracies(0, 60)
+    index = [f"q{number:04d}" for number in range(180)]
+    copies = pd.Series([f"c{number // 3:04d}" for number in range(180)], index=index)
+    once = width(Bootstrap(own_clusters(60), 4000, seed=0), accuracy)
+    assert width(Bootstrap(copies, 4000, seed=0), np.repeat(accuracy, 3)) == pytest.approx(once, rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_methods_are_paired(seeds):
+    bootstrap = Bootstrap(own_clusters(80), 500, seed=0)
+    accuracy = accuracies(3, (seeds, 80))
+    difference = bootstrap.means(accuracy + 0.1) - bootstrap.means(accuracy)
+    assert difference == pytest.approx(np.full(500, 0.1))
+    assert np.ptp(bootstrap.means(accuracy)) > 0.05
+
+
+def test_paired_difference_is_known_better_than_either_method():
+    bootstrap = Bootstrap(own_clusters(80), 2000, seed=0)
+    hard = accuracies(0, (1, 80))
+    better = np.clip(hard + np.random.default_rng(1).normal(0.05, 0.02, size=(1, 80)), 0, 1)
+    low, high = interval(bootstrap.means(better) - bootstrap.means(hard), CONFIDENCE)
+    assert low > 0
+    assert high - low < width(bootstrap, hard) / 4
+
+
+def test_seeds_that_differ_widen_the_interval():
+    bootstrap = Bootstrap(own_clusters(100), 4000, seed=0)
+    accuracy = 0.3 + 0.4 * accuracies(0, 100)
+    same = np.stack([accuracy] * 3)
+    apart = same + np.array([[-0.15], [0.0], [0.15]])
+    assert width(bootstrap, same) == pytest.approx(width(bootstrap, accuracy), rel=1e-9)
+    assert width(bootstrap, apart) > 1.5 * width(bootstrap, same)
+
+
+def test_seeds_share_the_weight_in_every_resample():
+    weights = Bootstrap(own_clusters(10), 300, seed=0).seed_weights(3)
+    assert weights.shape == (300, 3)
+    assert weights.sum(axis=1) == pytest.approx(np.ones(300))
+    assert weights.mean(axis=0) == pytest.approx(np.full(3, 1 / 3), abs=0.05)
+    assert len(np.unique(weights[:, 0])) > 1
+
+
+def test_resamples_come_from_the_seed_alone():
+    accuracy = accuracies(0, (3, 50))
+    first, again, other = (Bootstrap(own_clusters(50), 200, seed=seed).means(accuracy) for seed in (7, 7, 8))
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("kind", ["shares", "zero or one"])
+def test_interval_covers_the_truth_in_about_95_of_100_studies(kind):
+    random = np.random.default_rng(11)
+    studies = random.beta(1.2, 0.8, size=(300, 100))
+    if kind == "zero or one":
+        studies = (random.random(studies.shape) < studies).astype(float)
+    truth = 1.2 / (1.2 + 0.8)
+    bootstrap = Bootstrap(own_clusters(100), 1000, seed=0)
+    covered = 0
+    for accuracy in studies:
+        low, high = interval(bootstrap.means(accuracy[None]), CONFIDENCE)
+        covered += low <= truth <= high
+    assert 0.90 <= covered / 300 <= 0.99
+
+
+def metric_rows(benchmark, method, accuracy, cluster_size=1):
+    return pd.DataFrame(
+        [
+            {
+                "policy": "weak",
+                "benchmark": benchmark,
+                "backbone": "tiny",
+                "method": method,
+                "aggregation": "min",
+                "seed": seed,
+                "n": 8,
+                "question_id": f"{benchmark}-{number:03d}",
+                "cluster": f"{benchmark}-{number // cluster_size}",
+                "accuracy": value,
+            }
+            for seed, row in enumerate(accuracy)
+            for number, value in enumerate(row)
+        ]
+    )
+
+
+def test_summary_has_a_row_a_cell_with_its_mean_and_interval():
+    stories, harder = accuracies(0, (2, 40)), accuracies(1, (1, 30))
+    metrics = pd.concat(
+        [
+            metric_rows("stories", "pqm", stories),
+            metric_rows("stories", "bce", stories - 0.1),
+            metric_rows("harder", "pqm", harder),
+        ]
+    )
+    table = summarise(metrics, CONFIDENCE, 500, seed=0).set_index(["benchmark", "method"])
+    assert len(table) == 3
+    assert table.loc[("stories", "pqm"), "accuracy"] == pytest.approx(stories.mean())
+    assert table.loc[("harder", "pqm"), "accuracy"] == pytest.approx(harder.mean())
+    assert table["questions"].to_dict() == {("stories", "pqm"): 40, ("stories", "bce"): 40, ("harder", "pqm"): 30}
+    assert table["seeds"].to_dict() == {("stories", "pqm"): 2, ("stories", "bce"): 2, ("harder", "pqm"): 1}
+    assert (table["low"] < table["accuracy"]).all()
+    assert (table["accuracy"] < table["high"]).all()
+    for bound in ("low", "high"):
+        shift = table.loc[("stories", "pqm"), bound] - table.loc[("stories", "bce"), bound]
+        assert shift == pytest.approx(0.1)
+
+
+def test_summary_does_not_depend_on_the_order_of_rows():
+    metrics = metric_rows("stories", "pqm", accuracies(0, (2, 40)), cluster_size=4)
+    shuffled = metrics.sample(frac=1, random_state=0)
+    columns = ["accuracy", "low", "high"]
+    assert summarise(shuffled, CONFIDENCE, 500, 0)[columns].to_numpy() == pytest.approx(
+        summarise(metrics, CONFIDENCE, 500, 0)[columns].to_numpy()
+    )
+
+
+def test_summary_uses_the_clusters_of_the_table():
+    accuracy = np.repeat(accuracies(0, (1, 30)), 4, axis=1)
+    single, clustered = (summarise(metric_rows("stories", "pqm", accuracy, size), CONFIDENCE, 2000, 0).iloc[0] for size in (1, 4))
+    assert clustered["high"] - clustered["low"] > 1.6 * (single["high"] - single["low"])

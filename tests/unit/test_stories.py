@@ -1,0 +1,427 @@
+import re
+from dataclasses import replace
+from itertools import islice
+from random import Random
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from pqm.config import Lesson, Phase
+from pqm.policies.corpus import IGNORED, SLIPS, Corpus, quotes, slipped_solution, worked_solution
+from pqm.policies.tokenizer import END, PAD, story_tokenizer
+from pqm.questions.stories import (
+    DAYS,
+    LARGEST_VALUE,
+    NOUNS,
+    PERTURBATIONS,
+    distract,
+    finish,
+    parse_story,
+    random_story,
+    step_truth,
+)
+
+seeds = st.integers(0, 2**32)
+fact_counts = st.integers(1, 7)
+TOKENIZER = story_tokenizer()
+WORDS = TOKENIZER.get_vocab()
+
+
+def story_of(seed, facts, distraction=False):
+    return random_story(Random(seed), facts, distraction)
+
+
+def steps_and_slips(solution):
+    """The written steps, and whether each holds a wrong word."""
+    steps, slips, words, slip = [], [], [], False
+    for word, right in zip(solution.words, solution.right):
+        if word == "\n":
+            steps.append(" ".join(words))
+            slips.append(slip)
+            words, slip = [], False
+        else:
+            words.append(word)
+            slip |= not right
+    assert words == [END]
+    return steps, slips
+
+
+def ids(text):
+    return TOKENIZER(text, add_special_tokens=False)["input_ids"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds, fact_counts, st.booleans())
+def test_question_text_holds_the_whole_story(seed, facts, distraction):
+    story = story_of(seed, facts, distraction)
+    assert parse_story(story.question) == story
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds, fact_counts, st.booleans())
+def test_worked_solution_is_right_in_every_step(seed, facts, distraction):
+    story = story_of(seed, facts, distraction)
+    steps = story.solution
+    assert len(steps) == facts
+    assert step_truth(story.question, steps) == [True] * facts
+    assert steps[-1].endswith(f" , answer {story.answer}")
+    assert all(" answer " not in step for step in steps[:-1])
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, fact_counts, st.booleans())
+def test_equations_of_a_worked_solution_hold_and_follow_on_another(seed, facts, distraction):
+    story = story_of(seed, facts, distraction)
+    value = story.start
+    for step in story.solution:
+        left, operator, right, result = re.search(r"(\d+) ([-+x/]) (\d+) = (\d+)", step).groups()
+        assert int(left) == value
+        value = {"+": int.__add__, "-": int.__sub__, "x": int.__mul__, "/": int.__floordiv__}[operator](int(left), int(right))
+        assert int(result) == value
+        assert 1 <= value <= LARGEST_VALUE
+    assert value == story.answer
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, fact_counts, st.booleans())
+def test_steps_quote_sentences_of_the_question_day_by_day(seed, facts, distraction):
+    story = story_of(seed, facts, distraction)
+    sentences = story.question.split(" . ")
+    quoted = [step.split(" , ")[0] for step in story.solution]
+    assert set(quoted) <= set(sentences)
+    assert [quote.split(" ")[0] for quote in quoted] == list(DAYS[:facts])
+    nouns = [quote.split(" ")[1] for quote in quoted]
+    assert len(set(nouns)) == facts
+
+
+@pytest.mark.parametrize("text", ["", "what is 2 + 2 ?", "ana has many coins . how many coins ?", "ana has 7 coins"])
+def test_other_texts_are_no_stories(text):
+    with pytest.raises(ValueError, match="not a story"):
+        parse_story(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, st.integers(2, 6))
+def test_another_quote_with_the_right_numbers_is_harmless(seed, facts):
+    story = story_of(seed, facts)
+    place = seed % facts
+    steps = list(story.solution)
+    quote, rest = steps[place].split(" , ", 1)
+    day, noun, verb, number = quote.split(" ")
+    other = next(name for name in NOUNS if name != noun)
+    steps[place] = f"{day} {other} {verb} {number} , {rest}"
+    assert step_truth(story.question, steps) == [True] * facts
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_order_of_two_sums_is_harmless(start, first, second):
+    question = f"ana has {start} coins . tuesday bus brings {second} . monday aunt gives {first} . how many coins ?"
+    middle, total = start + second, start + first + second
+    steps = [
+        f"tuesday bus brings {second} , {start} + {second} = {middle}",
+        f"monday aunt gives {first} , {middle} + {first} = {total} , answer {total}",
+    ]
+    assert step_truth(question, steps) == [True, True]
+
+
+def test_order_of_facts_that_do_not_commute_is_wrong():
+    question = "ana has 5 coins . monday aunt gives 3 . tuesday magic times 2 . how many coins ?"
+    steps = ["tuesday magic times 2 , 5 x 2 = 10", "monday aunt gives 3 , 10 + 3 = 13 , answer 13"]
+    assert step_truth(question, steps) == [False, False]
+
+
+QUESTION = (
+    "ana has 7 coins . wednesday magic times 2 . monday aunt gives 8 . ben has 4 coins . tuesday bus costs 3 . how many coins ?"
+)
+RIGHT = [
+    "monday aunt gives 8 , 7 + 8 = 15",
+    "tuesday bus costs 3 , 15 - 3 = 12",
+    "wednesday magic times 2 , 12 x 2 = 24 , answer 24",
+]
+
+
+@pytest.mark.parametrize(
+    "steps, truth",
+    [
+        (RIGHT, [True, True, True]),
+        (RIGHT[:2], [True, False]),
+        ([RIGHT[0], RIGHT[1] + " , answer 12"], [True, False]),
+        ([RIGHT[0] + " , answer 15"], [False]),
+        ([*RIGHT[:2], RIGHT[2].replace("answer 24", "answer 23")], [True, True, False]),
+        ([*RIGHT[:2], RIGHT[2].removesuffix(" , answer 24")], [True, True, False]),
+        ([RIGHT[0], "monday aunt gives 8 , 15 + 8 = 23", *RIGHT[1:]], [True, False, False, False]),
+        ([RIGHT[0].replace("= 15", "= 16"), *RIGHT[1:]], [False, False, False]),
+        ([RIGHT[0], RIGHT[1].replace("15 - 3 = 12", "16 - 3 = 13"), RIGHT[2]], [True, False, False]),
+        ([RIGHT[0], RIGHT[1].replace("15 - 3 = 12", "15 + 3 = 18"), RIGHT[2]], [True, False, False]),
+        ([RIGHT[0], RIGHT[1].replace("15 - 3 = 12", "15 - 4 = 11"), RIGHT[2]], [True, False, False]),
+        (["ben has 4 coins , 7 + 4 = 11", *RIGHT], [False, False, False, False]),
+        ([*RIGHT, "so 24"], [True, True, True, False]),
+        ([RIGHT[0], "so there are 15", *RIGHT[1:]], [True, False, False, False]),
+        ([], []),
+    ],
+    ids=[
+        "worked solution",
+        "early stop",
+        "early stop with an answer",
+        "answer at once",
+        "wrong answer number",
+        "missing answer",
+        "repeated fact",
+        "wrong result carried over",
+        "wrong value to start from",
+        "wrong operator",
+        "wrong operand",
+        "somebody else's number",
+        "words after the answer",
+        "no equation",
+        "no steps",
+    ],
+)
+def test_truth_of_a_step(steps, truth):
+    assert step_truth(QUESTION, steps) == truth
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, st.integers(2, 6))
+def test_stopping_early_is_wrong_at_the_last_step_only(seed, facts):
+    story = story_of(seed, facts)
+    for end in range(1, facts):
+        steps = story.solution[:end]
+        assert step_truth(story.question, steps) == [True] * (end - 1) + [False]
+        value = steps[-1].rsplit(" ", 1)[1]
+        assert step_truth(story.question, [*steps[:-1], f"{steps[-1]} , answer {value}"]) == [True] * (end - 1) + [False]
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, fact_counts, st.integers(1, LARGEST_VALUE))
+def test_other_answer_numbers_are_wrong(seed, facts, number):
+    story = story_of(seed, facts)
+    assume(number != story.answer)
+    steps = [*story.solution[:-1], re.sub(r"answer \d+", f"answer {number}", story.solution[-1])]
+    assert step_truth(story.question, steps) == [True] * (facts - 1) + [False]
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, st.integers(2, 6))
+def test_using_a_fact_twice_is_wrong(seed, facts):
+    story = story_of(seed, facts)
+    first = story.facts[0]
+    assume([(fact.operator, fact.number) for fact in story.facts].count((first.operator, first.number)) == 1)
+    value = finish(story.start, [first])
+    again = finish(value, [first])
+    assume(again is not None)
+    repeated = f"{first} , {value} {first.operator} {first.number} = {again}"
+    steps = [story.solution[0], repeated, *story.solution[1:]]
+    assert step_truth(story.question, steps) == [facts > 1] + [False] * facts
+
+
+@settings(max_examples=200, deadline=None)
+@given(seeds, fact_counts, st.booleans(), st.sampled_from([0.1, 0.3, 1.0]))
+def test_no_step_is_wrong_before_the_first_slip(seed, facts, distraction, chance):
+    story = story_of(seed, facts, distraction)
+    steps, slips = steps_and_slips(slipped_solution(Random(seed + 1), story, chance))
+    truth = step_truth(story.question, steps)
+    assert truth == sorted(truth, reverse=True)
+    first = slips.index(True) if any(slips) else len(slips)
+    assert all(truth[:first])
+
+
+def test_nearly_every_slip_makes_the_solution_wrong():
+    slipped = wrong = at_once = 0
+    for seed in range(1500):
+        story = story_of(seed, 3 + seed % 4, seed % 2 == 0)
+        steps, slips = steps_and_slips(slipped_solution(Random(seed), story, 0.3))
+        if any(slips):
+            truth = step_truth(story.question, steps)
+            slipped += 1
+            wrong += not all(truth)
+            at_once += not truth[slips.index(True)]
+    assert slipped > 1000
+    assert wrong / slipped > 0.98
+    assert at_once / slipped > 0.93
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, fact_counts)
+def test_solutions_without_slips_are_the_worked_ones(seed, facts):
+    story = story_of(seed, facts)
+    plain, worked = slipped_solution(Random(seed), story, 0.0), worked_solution(story)
+    assert plain.words == worked.words
+    assert all(plain.right)
+    assert steps_and_slips(worked)[0] == story.solution
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, fact_counts)
+def test_step_ends_tell_whether_a_slip_came_so_far(seed, facts):
+    solution = slipped_solution(Random(seed), story_of(seed, facts), 0.4)
+    ends = [place for place, word in enumerate(solution.words) if word == "\n"]
+    assert solution.ends == [(place, all(solution.right[: place + 1])) for place in ends]
+
+
+def test_every_kind_of_slip_is_planted():
+    story = parse_story(QUESTION)
+    texts = {" ".join(slipped_solution(Random(seed), story, 1.0).words[:12]) for seed in range(400)}
+    patterns = {
+        "fact": r"^(?!monday aunt)",
+        "quote": r"^monday aunt gives (?!8 )",
+        "left": r", (?!7 )\d+ [-+x/]",
+        "operator": r"gives 8 , 7 [-x/]",
+        "right": r"gives 8 , 7 \+ (?!8 )",
+        "result": r"7 \+ 8 = (?!15 )",
+        "answer": r"7 \+ 8 = 15 ,",
+    }
+    assert set(patterns) == set(SLIPS)
+    found = {kind for kind, pattern in patterns.items() if any(re.search(pattern, text) for text in texts)}
+    assert found == set(SLIPS)
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, fact_counts)
+def test_quotes_hold_every_fact_once(seed, facts):
+    story = story_of(seed, facts, distraction=True)
+    steps, slips = steps_and_slips(quotes(Random(seed), story))
+    assert sorted(steps) == sorted(step.split(" , ")[0] for step in story.solution)
+    assert not any(slips)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seeds, fact_counts, st.booleans(), st.booleans())
+def test_tokenizer_gives_back_question_and_solution(seed, facts, distraction, slipped):
+    story = story_of(seed, facts, distraction)
+    steps = steps_and_slips(slipped_solution(Random(seed), story, 0.3))[0] if slipped else story.solution
+    for text in (story.question, f"{story.question}\n" + "\n".join(steps), "".join(f"{step}\n" for step in steps)):
+        tokens = ids(text)
+        assert TOKENIZER.decode(tokens) == text
+        assert TOKENIZER.unk_token_id not in tokens
+        assert len(tokens) == len(text.replace("\n", " \n ").split(" ")) - text.endswith("\n")
+
+
+def test_tokenizer_survives_saving(tmp_path):
+    TOKENIZER.save_pretrained(tmp_path)
+    again = type(TOKENIZER).from_pretrained(tmp_path)
+    text = f"{QUESTION}\n" + "\n".join(RIGHT)
+    assert again(text, add_special_tokens=False)["input_ids"] == ids(text)
+    assert again.decode(ids(text)) == text
+    assert (again.eos_token_id, again.pad_token_id) == (WORDS[END], WORDS[PAD])
+
+
+def test_end_and_padding_are_left_out_of_decoded_text():
+    assert TOKENIZER.decode([*ids(RIGHT[0]), WORDS[END], WORDS[PAD]], skip_special_tokens=True) == RIGHT[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, st.integers(3, 6), st.sampled_from(sorted(PERTURBATIONS)))
+def test_perturbed_stories_are_other_questions_that_can_be_solved(seed, facts, kind):
+    story = story_of(seed, facts)
+    perturbed = PERTURBATIONS[kind](Random(seed + 1), story)
+    assert perturbed.question != story.question
+    assert parse_story(perturbed.question) == perturbed
+    assert step_truth(perturbed.question, perturbed.solution) == [True] * len(perturbed.facts)
+    nouns = {fact.noun for fact in story.facts}
+    if kind == "distraction insertion":
+        assert perturbed.solution == story.solution
+        assert len(perturbed.question.split(" . ")) == len(story.question.split(" . ")) + 1
+    elif kind == "adding operation":
+        assert perturbed.facts[:facts] == story.facts
+        assert len(perturbed.facts) == facts + 1
+        assert perturbed.facts[-1].noun not in nouns
+    else:
+        assert re.sub(r"\d+", "0", perturbed.question) == re.sub(r"\d+", "0", story.question)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seeds, fact_counts)
+def test_distraction_is_about_somebody_else(seed, facts):
+    story = distract(Random(seed), story_of(seed, facts))
+    assert story.distraction.split(" ")[0] != story.person
+    assert replace(story, distraction=None).answer == story.answer
+
+
+def corpus(facts=(1, 3), seed="7", excluded=frozenset(), lessons=(), **slips):
+    phase = Phase(steps=1, learning_rate=1.0, facts=facts, lessons=lessons, **slips)
+    return Corpus(TOKENIZER, excluded, seed, 1536, 0.2, phase)
+
+
+def questions_of(batches):
+    texts = [TOKENIZER.decode(row) for batch in batches for row in batch.tokens.tolist()]
+    return [text.split("\n")[0] for text in texts]
+
+
+def test_excluded_questions_never_appear():
+    questions = questions_of(islice(corpus(facts=(1, 1)).batches(), 30))
+    excluded = frozenset(questions[::2])
+    left = set(questions_of(islice(corpus(facts=(1, 1), excluded=excluded).batches(), 30)))
+    assert len(left & set(questions)) > 100
+    assert not left & excluded
+
+
+def test_batches_come_from_the_seed_alone():
+    first, again, other = (next(corpus(seed=seed).batches()).tokens.tolist() for seed in ("1", "1", "2"))
+    assert first == again
+    assert first != other
+
+
+def test_batches_keep_the_token_budget():
+    for batch in islice(corpus(facts=(1, 7)).batches(), 20):
+        assert batch.tokens.size <= 1536
+        assert batch.tokens.shape == batch.next_token.shape == batch.token_mark.shape == batch.step_mark.shape
+
+
+def whole_rows(batches):
+    """Tokens, targets and marks of each row without its padding, and the place where its solution begins."""
+    line_end, end = WORDS["\n"], WORDS[END]
+    for batch in batches:
+        arrays = (batch.tokens, batch.next_token, batch.token_mark, batch.step_mark)
+        for tokens, target, mark, step in zip(*(array.tolist() for array in arrays)):
+            length, begin = tokens.index(end) + 1, tokens.index(line_end) + 1
+            assert set(target[length:]) | set(mark[length:]) | set(step[length:]) <= {IGNORED}
+            yield tokens[:length], target[:length], mark[:length], step[:length], begin
+
+
+def test_worked_solutions_are_learnt_word_by_word_up_to_the_end():
+    for tokens, target, mark, step, begin in whole_rows(islice(corpus().batches(), 5)):
+        assert target == [IGNORED] * (begin - 1) + tokens[begin:] + [IGNORED]
+        assert mark == [IGNORED] * begin + [1] * (len(tokens) - begin)
+        assert step == [1 if token == WORDS["\n"] and place >= begin else IGNORED for place, token in enumerate(tokens)]
+
+
+def test_next_token_targets_skip_slips():
+    slips = 0
+    for tokens, target, mark, step, begin in whole_rows(islice(corpus(slipped_share=1.0, slip_chance=0.5).batches(), 10)):
+        for place in range(begin, len(tokens)):
+            slips += mark[place] == 0
+            assert mark[place] in (0, 1)
+            assert target[place - 1] == (tokens[place] if mark[place] else IGNORED)
+            if tokens[place] == WORDS["\n"]:
+                assert step[place] == (0 not in mark[begin : place + 1])
+            else:
+                assert step[place] == IGNORED
+        assert set(target[: begin - 1]) <= {IGNORED}
+    assert slips > 100
+
+
+def kinds_of(batches):
+    for tokens, _, mark, _, begin in whole_rows(batches):
+        yield "slipped" if 0 in mark else "worked" if WORDS["="] in tokens[begin:] else "quotes"
+
+
+def test_slipped_share_decides_how_many_solutions_slip():
+    assert set(kinds_of(islice(corpus(slipped_share=1.0, slip_chance=1.0).batches(), 3))) == {"slipped"}
+    kinds = list(kinds_of(islice(corpus(slipped_share=0.5, slip_chance=1.0).batches(), 20)))
+    assert set(kinds) == {"slipped", "worked"}
+    assert kinds.count("slipped") / len(kinds) == pytest.approx(0.5, abs=0.1)
+
+
+def test_lessons_come_first_and_the_main_text_has_none_of_them():
+    lessons = (Lesson(steps=2, facts=(1, 1), quotes_share=1.0), Lesson(steps=3, facts=(2, 2)))
+    taught = corpus(facts=(3, 3), lessons=lessons, slipped_share=1.0, slip_chance=1.0)
+    batches = list(islice(taught.batches(), 8))
+    assert set(kinds_of(batches[:2])) == {"quotes"}
+    assert set(kinds_of(batches[2:5])) == {"worked"}
+    assert set(kinds_of(batches[5:])) == {"slipped"}
+    counts = [{len(parse_story(question).facts) for question in questions_of([batch])} for batch in batches]
+    assert counts == [{1}] * 2 + [{2}] * 3 + [{3}] * 3
+    assert set(kinds_of(islice(taught.main_text(), 3))) == {"slipped"}

@@ -1,0 +1,202 @@
+import pandas as pd
+import pytest
+
+from .conftest import ROOT, Project
+
+METHODS = {
+    "pass@1", "random", "pass@n", "self-consistency", "policy-likelihood", "backbone-likelihood", "proofreader",
+    "bce", "pqm-zeta4", "bce+self-consistency", "pqm-zeta4+self-consistency",
+}  # fmt: skip
+
+
+def outputs(jobs: list[tuple[str, list[str]]]) -> set[str]:
+    return {output for _, made in jobs for output in made}
+
+
+def rules(jobs: list[tuple[str, list[str]]]) -> set[str]:
+    return {rule for rule, _ in jobs}
+
+
+def test_main_table_is_long_and_complete(snakemake_project: Project) -> None:
+    table = pd.read_csv(snakemake_project.folder / "results/tables/main.csv")
+    assert list(table.columns) == [
+        "policy", "benchmark", "backbone", "method", "aggregation", "n", "accuracy", "low", "high", "questions", "seeds",
+    ]  # fmt: skip
+    assert set(table["method"]) == METHODS
+    assert set(table["n"]) == {1, 2, 8}
+    assert table["accuracy"].between(0, 1).all()
+    assert (table["low"] <= table["accuracy"] + 1e-9).all() and (table["accuracy"] <= table["high"] + 1e-9).all()
+
+
+def test_at_n_1_every_method_is_pass_at_1(snakemake_project: Project) -> None:
+    table = pd.read_csv(snakemake_project.folder / "results/tables/main.csv")
+    at_1 = table[(table["n"] == 1) & ~table["method"].str.contains("self-consistency")]
+    spread = at_1.groupby(["policy", "benchmark"])["accuracy"].agg(lambda values: values.max() - values.min())
+    assert (spread < 1e-4).all()
+
+
+def test_figure_is_drawn(snakemake_project: Project) -> None:
+    for form in ("svg", "png"):
+        assert (snakemake_project.folder / f"results/figures/best_of_n.{form}").stat().st_size > 5000
+
+
+def test_nothing_is_to_be_done_after_a_build(snakemake_project: Project) -> None:
+    assert "Nothing to be done" in snakemake_project.run("snakemake", "all")
+
+
+@pytest.mark.parametrize("target", ["results/tables", "results/tables/", "results/figures", "results/tables/main.tex"])
+def test_targets_by_name(snakemake_project: Project, target: str) -> None:
+    assert "Nothing to be done" in snakemake_project.run("snakemake", target)
+
+
+def edited(project: Project, path: str, addition: str) -> list[tuple[str, list[str]]]:
+    """What Snakemake would run if `addition` stood at the end of a file."""
+    file = project.folder / path
+    before, times = file.read_bytes(), file.stat()
+    try:
+        file.write_bytes(before + addition.encode())
+        return project.planned()
+    finally:
+        file.write_bytes(before)
+        import os
+
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_editing_a_run_reruns_that_run_and_its_tables(snakemake_project: Project) -> None:
+    jobs = edited(snakemake_project, "config/tiny/runs/bce.yaml", "learning_rate: 2.0e-4\n")
+    assert rules(jobs) == {"reward_model", "scores", "metrics", "table", "figure"}
+    assert all("bce" in output or output.startswith(("results/tables/", "results/figures/")) for output in outputs(jobs))
+
+
+@pytest.mark.parametrize(
+    ("module", "first", "spared"),
+    [
+        ("train/losses.py", "reward_model", {"sample", "label_set", "pretraining"}),
+        ("rollouts/sampling.py", "sample", {"question_set", "pretraining"}),
+        ("labels/__init__.py", "label_set", {"sample"}),
+        ("evaluate/scoring.py", "scores", {"reward_model", "label_set"}),
+        ("evaluate/estimators.py", "metrics", {"scores", "reward_model"}),
+        ("evaluate/grading.py", "grades", {"sample", "pretraining"}),
+        ("paper/tables.py", "table", {"metrics"}),
+        ("paper/figures.py", "figure", {"table", "metrics"}),
+        ("policies/corpus.py", "pretraining", {"question_set"}),
+        ("questions/stories.py", "question_set", set()),
+    ],
+)
+def test_editing_code_reruns_what_runs_through_it(snakemake_project: Project, module: str, first: str, spared: set[str]) -> None:
+    planned = rules(edited(snakemake_project, f"src/pqm/{module}", "\n# edited\n"))
+    assert first in planned
+    assert not spared & planned
+
+
+def test_every_named_source_file_exists() -> None:
+    import re
+
+    text = (ROOT / "workflow/rules/common.smk").read_text()
+    names = re.findall(r'"([\w/]+\.py)"', text)
+    assert names and all((ROOT / "src/pqm" / name).is_file() for name in names)
+
+
+def test_a_run_that_names_a_missing_backbone_is_refused(snakemake_project: Project) -> None:
+    file = snakemake_project.folder / "config/tiny/runs/lost.yaml"
+    file.write_text("loss: bce\nlabels: train\nbackbone: nowhere\n")
+    try:
+        output = snakemake_project.run("snakemake", "-n", check=False)
+    finally:
+        file.unlink()
+    assert "runs/lost.yaml: no backbones/nowhere.yaml" in output
+
+
+def test_a_label_set_that_names_a_missing_policy_is_refused(snakemake_project: Project) -> None:
+    file = snakemake_project.folder / "config/tiny/labels/lost.yaml"
+    text = (snakemake_project.folder / "config/tiny/labels/train.yaml").read_text()
+    file.write_text(text.replace("[weak, final]", "[weak, lost]"))
+    try:
+        output = snakemake_project.run("snakemake", "-n", check=False)
+    finally:
+        file.unlink()
+    assert "labels/lost.yaml: no policies/lost.yaml" in output
+
+
+def test_a_misspelled_key_stops_the_plan_with_one_sentence(snakemake_project: Project) -> None:
+    jobs = snakemake_project.folder / "config/tiny/training.yaml"
+    before, times = jobs.read_bytes(), jobs.stat()
+    try:
+        jobs.write_bytes(before + b"epoch: 2\n")
+        output = snakemake_project.run("snakemake", "-n", check=False)
+    finally:
+        jobs.write_bytes(before)
+        import os
+
+        os.utime(jobs, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "training.yaml: unknown key 'epoch'; did you mean 'epochs'?" in output
+
+
+def test_missing_published_data_is_told_in_one_sentence(snakemake_project: Project) -> None:
+    output = snakemake_project.run(
+        "snakemake", "-n", "results/tables/real_solutions.csv", "--config", "real_data=nowhere", check=False
+    )
+    assert "nowhere/gsm8k" in output and "real_data=FOLDER" in output
+
+
+@pytest.mark.skipif(not (ROOT.parent / "shared/data").exists(), reason="the published data is not beside the checkout")
+def test_published_solutions_agree_with_their_publishers(snakemake_project: Project) -> None:
+    data = ROOT.parent / "shared/data"
+    snakemake_project.run("snakemake", "results/tables/real_solutions.csv", "--config", f"real_data={data}")
+    table = pd.read_csv(snakemake_project.folder / "results/tables/real_solutions.csv")
+    agreement = table[table["method"] == "agreement with is_correct"].iloc[0]
+    assert agreement["questions"] == 5276
+    assert agreement["accuracy"] >= 0.995
+    for dataset, size in (("gsm8k", 1319), ("gsm-plus", 2400), ("math500", 500)):
+        target = f"data/real/questions/{dataset}.parquet"
+        snakemake_project.run("snakemake", target, "--config", f"real_data={data}")
+        questions = pd.read_parquet(snakemake_project.folder / target)
+        assert len(questions) == size
+        if dataset == "gsm-plus":
+            assert questions["cluster"].nunique() == 300
+            assert (questions["answer"] == "None").sum() == 300
+
+
+def test_dvc_and_snakemake_give_the_same_tables(snakemake_project: Project, dvc_project: Project) -> None:
+    assert dvc_project.table() == snakemake_project.table()
+
+
+def test_dvc_is_up_to_date_after_repro(dvc_project: Project) -> None:
+    assert "up to date" in dvc_project.run("dvc", "status")
+
+
+@pytest.fixture(scope="module")
+def pulled(dvc_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A fresh clone after what `make pull` does."""
+    folder = tmp_path_factory.mktemp("clone") / "pqm"
+    dvc_project.run("git", "clone", "-q", str(dvc_project.folder), str(folder))
+    clone = Project(folder)
+    makefile = (ROOT / "Makefile").read_text().split("pull: ", 1)[1].splitlines()[1:]
+    for line in makefile:
+        if not line.startswith("\t"):
+            break
+        clone.run(*line.split())
+    return clone
+
+
+def test_a_pulled_clone_is_up_to_date_in_both_tools(pulled: Project) -> None:
+    assert "Nothing to be done" in pulled.run("snakemake", "all")
+    assert "up to date" in pulled.run("dvc", "status")
+
+
+def test_editing_a_run_in_a_pulled_clone_reruns_that_run_in_both_tools(pulled: Project) -> None:
+    file = pulled.folder / "config/tiny/runs/bce.yaml"
+    file.write_text(file.read_text() + "learning_rate: 2.0e-4\n")
+    jobs = pulled.planned()
+    assert rules(jobs) == {"reward_model", "scores", "metrics", "table", "figure"}
+    assert all("bce" in output or output.startswith(("results/tables/", "results/figures/")) for output in outputs(jobs))
+    before = pulled.table()
+    weights = (pulled.folder / "results/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns
+    output = pulled.run("dvc", "repro")
+    for stage in ("train@bce", "evaluate@bce", "paper"):
+        assert f"Running stage '{stage}'" in output
+    for stage in ("questions", "policies", "rollouts", "labels", "train@pqm-zeta4", "references", "evaluate@pqm-zeta4"):
+        assert f"Stage '{stage}' didn't change" in output
+    assert (pulled.folder / "results/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns == weights
+    assert pulled.table() != before
