@@ -106,7 +106,7 @@ def test_every_loss_trains(loss, normalizer, trained):
     folder = trained(loss, normalizer=normalizer)
     log = log_of(folder)
     assert log["step"].iloc[-1] >= 2 and np.isfinite(log["loss"]).all()
-    model = load_reward_model(folder, SolutionFormat())[0]
+    model = load_reward_model(folder)[0]
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 

@@ -20,6 +20,7 @@ rule label_set:
         "logs/labels/{labels}.log",
     benchmark:
         "results/benchmarks/labels/{labels}.tsv"
+    priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
     params:

@@ -20,6 +20,7 @@ rule pretraining:
         "logs/policies/{pretraining}.log",
     benchmark:
         "results/benchmarks/policies/pretraining-{pretraining}.tsv"
+    priority: 100  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
     params:
