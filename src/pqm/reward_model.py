@@ -37,6 +37,8 @@ class Encoder:
         self._tokenizer, self._form = tokenizer, form
         self._pieces: dict[str, list[int]] = {}
         closing = self._encode(form.step_token)
+        if closing == [tokenizer.unk_token_id] and form.step_token != tokenizer.unk_token:
+            raise PqmError(f"the tokenizer does not know the step token {form.step_token!r}")
         if len(closing) != 1:
             raise PqmError(f"the tokenizer splits the step token {form.step_token!r} into {len(closing)}; expected one token")
 

@@ -31,7 +31,7 @@ class SolutionFormat(BaseModel):
     step_token: str = "\n"
 
     def prompt(self, question: str) -> str:
-        return self.question_template.format(question=question)
+        return self.question_template.replace("{question}", question)
 
     def prefix(self, question: str, steps: Sequence[str]) -> str:
         """What a policy continues from: the prompt and the closed steps."""
@@ -61,7 +61,11 @@ class SolutionFormat(BaseModel):
     def expect(self, frame: pd.DataFrame, table: Path, checkpoint: Path) -> None:
         """Refuse a table whose steps are in another format; one that does not say (made elsewhere) is taken as it is."""
         other = frame.attrs.get("solution_format")
-        if other is not None and SolutionFormat.model_validate_json(other) != self:
+        try:
+            same = other is None or SolutionFormat.model_validate_json(other) == self
+        except ValueError:
+            same = False
+        if not same:
             raise PqmError(f"{table}: its steps are in the solution format {other}, {checkpoint} reads {self.model_dump_json()}")
 
     @classmethod

@@ -1,4 +1,5 @@
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -133,7 +134,7 @@ def test_every_math500_solution_is_right():
 @pytest.mark.skipif(not MATH500.exists(), reason="MATH500 is not at hand")
 def test_solutions_do_not_answer_the_next_math500_question():
     records = [one for one in json_lines(MATH500) if one["answer"].isdigit()]
-    pairs = list(zip(records, records[1:]))
+    pairs = list(pairwise(records))
     assert len(pairs) > 200
     for one, other in pairs:
         assert is_right(extract_answer(one["solution"]), other["answer"]) == (one["answer"] == other["answer"])

@@ -2,19 +2,22 @@ import math
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForCausalLM
 
+from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.scores import Scorer
+from pqm.evaluate.scores import Scorer, score
 from pqm.evaluate.scoring import PrefixTree, log_likelihoods, step_scores
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.rollouts import load_policy
 from pqm.rollouts.sampling import Request, sample
 from pqm.solution import SolutionFormat
+from pqm.work import WorkFolder
 
 POSITIONS = 96
 SHORT = "ana has 7 coins . how many coins ?\n"
@@ -367,17 +370,44 @@ def test_plain_transformers_gives_the_same_logits(checkpoint, reward, tokenizer)
 
 def test_checkpoints_keep_their_format(checkpoint, tmp_path, reward, tokenizer):
     assert load_reward_model(checkpoint)[2] == SolutionFormat()
-    assert load_reward_model(checkpoint, SolutionFormat())[2] == SolutionFormat()
     save_reward_model(reward, tokenizer, MARKED, tmp_path)
     assert load_reward_model(tmp_path)[2] == MARKED
+
+
+@pytest.fixture
+def scored(checkpoint, tmp_path):
+    """Scores rollouts whose table names a solution format, or none."""
+
+    def run(form):
+        question = {"question_id": "q", "question": QUESTION, "answer": "9", "cluster": "q", "perturbation": ""}
+        questions = pd.DataFrame([question | {"solution": SOLUTIONS[0]}])
+        kept = {"text": "", "n_tokens": 1, "finish_reason": "stop", "log_likelihood": -1.0, "seed": 0, "engine": "none"}
+        rollouts = pd.DataFrame(
+            [kept | {"question_id": "q", "sample_id": number, "steps": steps} for number, steps in enumerate(SOLUTIONS)]
+        )
+        paths = tmp_path / "questions.parquet", tmp_path / "rollouts.parquet"
+        formats.write(questions, formats.QUESTIONS, paths[0])
+        formats.write(form.mark(rollouts) if form else rollouts, formats.ROLLOUTS, paths[1])
+        return score(Scorer(checkpoint, "reward", 100), *paths, WorkFolder(tmp_path / "work", "scores", [str(form)], []))
+
+    return run
 
 
 @pytest.mark.parametrize(
     "change", [{"question_template": "Q: {question}\n"}, {"step_token": "answer"}, {"step_separator": " . "}]
 )
-def test_data_in_another_format_is_refused(checkpoint, change):
+def test_solutions_in_another_format_are_refused(scored, change):
     with pytest.raises(PqmError, match="solution format"):
-        load_reward_model(checkpoint, SolutionFormat(**change))
+        scored(SolutionFormat(**change))
+
+
+@pytest.mark.parametrize("form", [SolutionFormat(), None], ids=["same format", "no format named"])
+def test_scores_have_a_row_a_sample_and_a_value_a_step(scored, reward, tokenizer, form):
+    table = scored(form)
+    encoder = Encoder(tokenizer, SolutionFormat())
+    assert table["sample_id"].tolist() == list(range(len(SOLUTIONS)))
+    for found, steps in zip(table["step_scores"], SOLUTIONS):
+        assert list(found) == pytest.approx(plain_scores(reward, encoder(QUESTION, steps)), abs=1e-5)
 
 
 def test_checkpoint_without_format_is_refused(checkpoint, tmp_path):

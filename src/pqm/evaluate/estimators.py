@@ -59,8 +59,8 @@ def vote(
         weights: shape [M], not negative.
     """
     samples = len(answers)
-    if not 1 <= max(n) <= samples:
-        raise ValueError(f"a vote of {max(n)} needs at least {max(n)} samples, found {samples}")
+    if not 1 <= min(n) <= max(n) <= samples:
+        raise ValueError(f"votes of {list(n)} need sizes from 1 to the {samples} samples")
     order = np.argsort(random.random((count, samples)), axis=1)
     names = list(dict.fromkeys(answer for answer in answers if answer is not None))
     if not names:

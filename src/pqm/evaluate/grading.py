@@ -6,8 +6,10 @@ from functools import lru_cache
 
 MATH_VERIFY, STRING_RULES = "math-verify", "string rules"
 
-_ANSWER_PHRASES = re.compile(r"(?:####|\bA:|\b[Aa]nswer(?:\s+is)?:?)[ \t]*([^\n]+)")
-_DRESS = re.compile(r"\\(?:text|mathrm|left|right|!|,|;|%|\$)|[\s$,%]|\\?°")
+_ANSWER_PHRASES = re.compile(r"(?:####|\bA:|\b[Aa]nswer\b(?:\s+is\b)?:?)[ \t*:]*(?=(\n*[^\n]+))")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)")
+_DRESS = re.compile(r"\\(?:text|mathrm|left|right|!|;|%|\$)|[$%]|\\?°|(?<=\d),(?=\d{3}(?!\d))")
+_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
 def extract_answer(text: str) -> str | None:
@@ -16,18 +18,22 @@ def extract_answer(text: str) -> str | None:
     if boxed is not None:
         return boxed
     phrases = _ANSWER_PHRASES.findall(text)
-    return phrases[-1].strip().rstrip(".").strip() or None if phrases else None
+    if not phrases:
+        return None
+    first_line = phrases[-1].strip().split("\n")[0]
+    return _SENTENCE_END.split(first_line)[0].strip(" \t*") or None
 
 
 def _last_boxed(text: str) -> str | None:
+    """The content of the last box that is closed."""
     start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth, begin = 0, start + len("\\boxed{")
-    for place in range(begin - 1, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[begin:place]
+    while start >= 0:
+        depth, begin = 0, start + len("\\boxed{")
+        for place in range(begin - 1, len(text)):
+            depth += {"{": 1, "}": -1}.get(text[place], 0)
+            if depth == 0:
+                return text[begin:place]
+        start = text.rfind("\\boxed{", 0, start)
     return None
 
 
@@ -45,10 +51,10 @@ def is_right(answer: str | None, gold: str) -> bool:
 
 
 def same_string(answer: str | None, gold: str) -> bool:
-    """Whether both read the same once spaces, dollar signs, thousands commas and LaTeX dress are taken off."""
+    """Whether both read the same once spaces (not between digits), dollar signs, thousands commas and LaTeX dress are off."""
     return answer is not None and _undress(answer) == _undress(gold)
 
 
 def _undress(text: str) -> str:
-    bare = _DRESS.sub("", text)
+    bare = _SPACES.sub("", _DRESS.sub("", text.replace("{,}", ",").replace(",\\!", ",")))
     return re.sub(r"(\d)\.0+$", r"\1", bare)

@@ -96,7 +96,8 @@ class StepLabeller:
         counts = [one.count for one in tried] + [1]
         if search == "binary":
             first_miss = self.first_misses[solution]
-            hard = [float(end < first_miss) for end in range(1, len(solution))] + [float(correct)]
+            implied = [float(end < first_miss) for end in range(1, len(solution) + 1)]
+            hard = [float(hit > 0) if count else label for hit, count, label in zip(hits, counts, implied)]
         else:
             hard = [float(hit > 0) for hit in hits]
         soft = [hit / count if count else label for hit, count, label in zip(hits, counts, hard)]

@@ -115,7 +115,8 @@ def _other_fact(random: Random, story: Story, place: int) -> Fact:
     if others and kind < 0.7:
         return random.choice(others)
     number = int(story.distraction.split(" ")[2]) if story.distraction else random.randint(1, 20)
-    return Fact(story.facts[place].day, random.choice(NOUNS), random.choice(list(OPERATORS)), number)
+    wrong_nouns = [noun for noun in NOUNS if noun != story.facts[place].noun]
+    return Fact(story.facts[place].day, random.choice(wrong_nouns), random.choice(list(OPERATORS)), number)
 
 
 def _other_number(random: Random, number: int | None) -> int:
@@ -168,7 +169,7 @@ class Corpus:
             examples = (self._example(random, vocabulary, facts, quotes_share, slipped_share) for _ in range(1024))
             groups: list[list[tuple[np.ndarray, ...]]] = [[]]
             for example in sorted(examples, key=lambda example: len(example[0])):
-                if (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
+                if groups[-1] and (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
                     groups.append([])
                 groups[-1].append(example)
             random.shuffle(groups)

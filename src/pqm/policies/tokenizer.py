@@ -25,6 +25,7 @@ def story_tokenizer() -> PreTrainedTokenizerFast:
             decoders.Fuse(),
             decoders.Replace(" \n ", "\n"),
             decoders.Replace(" \n", "\n"),
+            decoders.Replace("\n ", "\n"),
         ]
     )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=PAD, eos_token=END, unk_token=UNKNOWN)

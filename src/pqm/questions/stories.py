@@ -117,9 +117,9 @@ def finish(value: int, facts: Sequence[Fact]) -> int | None:
 
 def parse_story(question: str) -> Story:
     """Read a story back from its question text; ValueError where the text is not a story."""
-    *sentences, _ = question.split(" . ")
+    *sentences, asked = question.split(" . ")
     start = _START.fullmatch(sentences[0]) if sentences else None
-    if start is None:
+    if start is None or asked != f"how many {start[3]} ?":
         raise ValueError(f"not a story: {question!r}")
     facts: list[Fact] = []
     distraction, place = None, 0
@@ -127,8 +127,12 @@ def parse_story(question: str) -> Story:
         fact = _FACT.fullmatch(sentence)
         if fact is not None and fact[3] in OPERATORS:
             facts.append(Fact(fact[1], fact[2], fact[3], int(fact[4])))
-        else:
+        elif distraction is None and _START.fullmatch(sentence):
             distraction, place = sentence, len(facts)
+        else:
+            raise ValueError(f"neither a fact nor a distraction: {sentence!r}")
+    if len({fact.day for fact in facts} & set(DAYS)) != len(facts) or not facts:
+        raise ValueError(f"expected facts, each on a day of its own: {question!r}")
     day_by_day = sorted(facts, key=lambda fact: DAYS.index(fact.day))
     told = tuple(day_by_day.index(fact) for fact in facts)
     return Story(start[1], start[3], int(start[2]), tuple(day_by_day), told, distraction, place)
@@ -161,11 +165,14 @@ def _follow(step: str, value: int, left: list[Fact], answer: int, is_last: bool)
     if match is None or int(match["left"]) != value:
         return None
     operator, number, result = match["operator"], int(match["right"]), int(match["result"])
-    fact = next((fact for fact in left if (fact.operator, fact.number) == (operator, number)), None)
-    if fact is None or apply(value, operator, number) != result:
+    if apply(value, operator, number) != result:
         return None
-    left.remove(fact)
-    if finish(result, left) != answer:
+    for fact in [fact for fact in left if (fact.operator, fact.number) == (operator, number)]:
+        rest = [other for other in left if other is not fact]
+        if finish(result, rest) == answer:
+            left[:] = rest
+            break
+    else:
         return None
     ends = match["answer"] is not None
     if ends and (left or int(match["answer"]) != result):

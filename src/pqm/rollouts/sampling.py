@@ -104,7 +104,7 @@ def sample(
         visible = torch.cat([visible, visible.new_ones(len(alive), 1)], dim=1)
         output = model(
             input_ids=token.unsqueeze(1),
-            attention_mask=visible[:, None, None, :],
+            attention_mask=_additive(visible, model.dtype)[:, None, None, :],
             position_ids=positions.unsqueeze(1),
             past_key_values=cache,
             use_cache=True,
@@ -116,6 +116,11 @@ def sample(
     for index, current in zip(owner.tolist(), samples):
         grouped[index].append(current)
     return grouped
+
+
+def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask to add to attention scores, which every attention implementation takes: 0 where visible."""
+    return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
 def _noise(request: Request, length: int, seed: int) -> np.ndarray:

@@ -54,6 +54,10 @@ def train(
     table, held_out = (formats.read(path, formats.LABELS) for path in (labels, validation))
     for frame, path in ((table, labels), (held_out, validation)):
         form.expect(frame, path, backbone)
+    if run.targets == "soft" and table["method"].str.contains("early stop|binary").any():
+        raise PqmError(
+            f"{labels}: made with early stop or binary search, which give hard labels only; the run asks for soft ones"
+        )
     model, tokenizer = reward_model(backbone, seed)
     encoder = Encoder(tokenizer, form)
     data = examples(table, encoder, run.targets)
@@ -65,7 +69,7 @@ def train(
     model, optimizer = accelerator.prepare(model, optimizer)
     log: list[dict[str, Any]] = []
     start = _resume(work, model, optimizer, log)
-    pad = int(tokenizer.pad_token_id)
+    pad = tokenizer.pad_token_id or 0  # any token: padding is never seen by a scored position
     losses: list[float] = []
     for step, batch in zip(progress(range(schedule.steps), output.name, "step"), stream(data, training.batch_tokens, pad, seed)):
         if step < start:
