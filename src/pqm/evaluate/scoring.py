@@ -7,6 +7,7 @@ seeing its ancestors alone at its own depth, which gives exactly what reading ea
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -51,11 +52,11 @@ class PrefixTree:
 
     def ancestors(self) -> Tensor:
         """Which node sees which: itself and its ancestors; bool, shape [nodes, nodes]."""
-        seen = torch.eye(len(self.tokens), dtype=torch.bool)
+        seen = np.eye(len(self.tokens), dtype=np.bool_)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
                 seen[node] |= seen[parent]
-        return seen
+        return torch.from_numpy(seen)
 
 
 def pack(solutions: Sequence[Encoded], budget: int) -> Iterator[tuple[PrefixTree, list[int]]]:

@@ -33,7 +33,7 @@ from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 
 VALIDATION_TEMPERATURE = 0.7
-VALIDATION_SAMPLES = 4
+VALIDATION_SAMPLES = 2
 VALIDATION_BATCHES = 20
 MAX_NEW_TOKENS = 128
 
@@ -241,7 +241,7 @@ def _snapshot(
         "phase": index + 1,
         "step": step,
         "loss": loss,
-        "pass_at_1": float("nan") if phase.slipped_share else _pass_at_1(config, state.model, tokenizer, validation),
+        "pass_at_1": float("nan") if phase.token_mark_weight else _pass_at_1(config, state.model, tokenizer, validation),
         "token_auc": token_auc,
         "step_auc": step_auc,
     }
