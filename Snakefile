@@ -18,4 +18,5 @@ include: "workflow/rules/paper.smk"
 rule all:
     default_target: True
     input:
+        rules.policies.input,
         rules.paper.input,
