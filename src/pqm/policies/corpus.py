@@ -3,7 +3,7 @@
 Text is made as it is needed, from a seed; stories whose question is in a question file are left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerFast
 
 from pqm.config import Phase
 from pqm.policies.tokenizer import END
-from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, Fact, Story, apply, random_story
+from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, VERBS, Story, apply, random_story, step_truth
 
 IGNORED = -100
-SLIPS = ("fact", "quote", "left", "operator", "right", "result", "answer")
+SLIPS = ("fact", "noun", "verb", "quote", "left", "operator", "right", "result", "answer")
 
 
 @dataclass
@@ -25,7 +25,6 @@ class Solution:
 
     words: list[str] = field(default_factory=list)
     right: list[bool] = field(default_factory=list)
-    ends: list[tuple[int, bool]] = field(default_factory=list)  # place of each step's end; no slip so far
 
     def write(self, text: str, right: bool = True) -> None:
         for word in text.split(" "):
@@ -33,9 +32,13 @@ class Solution:
             self.right.append(right)
 
     def close_step(self) -> None:
-        self.words.append("\n")
-        self.right.append(True)
-        self.ends.append((len(self.words) - 1, all(self.right)))
+        self.write("\n")
+
+    def step_marks(self, question: str) -> list[tuple[int, bool]]:
+        """The place of each step's end, and whether no step was wrong so far, as `step_truth` has it."""
+        steps = " ".join(self.words).removesuffix(f" {END}").split(" \n")
+        places = [place for place, word in enumerate(self.words) if word == "\n"]
+        return list(zip(places, step_truth(question, [step.strip() for step in steps[: len(places)]])))
 
 
 def worked_solution(story: Story) -> Solution:
@@ -70,53 +73,50 @@ def slipped_solution(random: Random, story: Story, chance: float) -> Solution:
 
 
 def _write_step(random: Random, solution: Solution, story: Story, value: int, place: int, slip: str | None) -> tuple[int, int]:
-    """Write one step, its answer included where it is the last; return the value and the place after it."""
+    """Write one step, its answer included where it is the last; return the value and the place after it.
+
+    The day that is written decides which fact is quoted; a wrong word of the quote is carried on into the equation.
+    """
     fact = story.facts[place]
-    if slip == "fact":
-        fact = _other_fact(random, story, place)
-        solution.write(fact.day, right=fact.day == story.facts[place].day)
-        solution.write(fact.noun, right=fact.day != story.facts[place].day)
-        if fact in story.facts and random.random() < 0.5:
+    others = [other for other in story.facts if other.day != fact.day]
+    if slip == "fact" and others:
+        fact = random.choice(others)
+        if random.random() < 0.5:
             place = max(place, story.facts.index(fact))
+        solution.write(fact.day, right=False)
     else:
-        solution.write(f"{fact.day} {fact.noun}")
-    solution.write(fact.verb)
+        solution.write(fact.day)
+    noun = _other(random, NOUNS, fact.noun) if slip == "noun" else fact.noun
+    solution.write(noun, right=noun == fact.noun)
+    verb = _other(random, list(OPERATORS), fact.verb) if slip == "verb" else fact.verb
+    solution.write(verb, right=verb == fact.verb)
     number = _other_number(random, fact.number) if slip == "quote" else fact.number
-    solution.write(str(number), right=slip != "quote")
+    solution.write(str(number), right=number == fact.number)
     solution.write(",")
     left = _other_number(random, value) if slip == "left" else value
-    solution.write(str(left), right=slip != "left")
-    operator = random.choice([sign for sign in "+-x/" if sign != fact.operator]) if slip == "operator" else fact.operator
-    solution.write(operator, right=slip != "operator")
+    solution.write(str(left), right=left == value)
+    operator = _other(random, list(VERBS), OPERATORS[verb]) if slip == "operator" else OPERATORS[verb]
+    solution.write(operator, right=operator == OPERATORS[verb])
     right = _other_number(random, number) if slip == "right" else number
-    solution.write(str(right), right=slip != "right")
+    solution.write(str(right), right=right == number)
     solution.write("=")
-    result = apply(left, operator, right)
-    if slip == "result" or result is None:
-        solution.write(str(result := _other_number(random, result)), right=False)
-    else:
-        solution.write(str(result))
+    true_result = apply(left, operator, right)
+    result = _other_number(random, true_result) if slip == "result" or true_result is None else true_result
+    solution.write(str(result), right=result == true_result)
     last = place == len(story.facts) - 1
     if slip == "answer" and not last:
         solution.write(",", right=False)  # an answer before every fact was used
         solution.write(f"answer {result}")
         return result, len(story.facts)
     if last:
-        wrong = slip == "answer"
+        answer = _other_number(random, result) if slip == "answer" else result
         solution.write(", answer")
-        solution.write(str(_other_number(random, result) if wrong else result), right=not wrong)
+        solution.write(str(answer), right=answer == result)
     return result, place + 1
 
 
-def _other_fact(random: Random, story: Story, place: int) -> Fact:
-    """A fact that is not next: another one of the story, one that the story does not hold, or the distraction's number."""
-    others = [fact for index, fact in enumerate(story.facts) if index != place]
-    kind = random.random()
-    if others and kind < 0.7:
-        return random.choice(others)
-    number = int(story.distraction.split(" ")[2]) if story.distraction else random.randint(1, 20)
-    wrong_nouns = [noun for noun in NOUNS if noun != story.facts[place].noun]
-    return Fact(story.facts[place].day, random.choice(wrong_nouns), random.choice(list(OPERATORS)), number)
+def _other(random: Random, words: Sequence[str], word: str) -> str:
+    return random.choice([other for other in words if other != word])
 
 
 def _other_number(random: Random, number: int | None) -> int:
@@ -196,7 +196,7 @@ class Corpus:
         next_token, token_mark, step_mark = (np.full(len(tokens), IGNORED) for _ in range(3))
         next_token[len(question) - 1 : -1] = np.where(right, tokens[len(question) :], IGNORED)
         token_mark[len(question) :] = right
-        for place, fine in solution.ends:
+        for place, fine in solution.step_marks(story.question):
             step_mark[len(question) + place] = fine
         return tokens, next_token, token_mark, step_mark
 
