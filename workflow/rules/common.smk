@@ -93,11 +93,19 @@ def upstream_questions(wildcards):
     return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in upstream]
 
 
-def published_file(wildcards):
-    path = Path(REAL_DATA, load(QuestionsConfig, Path(f"config/real/questions/{wildcards.dataset}.yaml")).source.path)
-    if not path.exists():
-        raise WorkflowError(f"{path} is missing: name the folder of the published data with --config real_data=FOLDER")
-    return path
+def published(path):
+    file = Path(REAL_DATA, path)
+    if not file.exists():
+        raise WorkflowError(f"{file} is missing: name the folder of the published data with --config real_data=FOLDER")
+    return file
+
+
+def published_questions_file(wildcards):
+    return published(load(QuestionsConfig, Path(f"config/real/questions/{wildcards.dataset}.yaml")).source.path)
+
+
+def published_solutions_file(wildcards):
+    return published("gsm8k/example_model_solutions.jsonl")
 
 
 # ---- inputs of policies.smk
@@ -180,4 +188,3 @@ wildcard_constraints:
     run=r"[\w-]+",
     seed=r"\d+",
     kind=r"likelihood|proofreader",
-    name=r"\w+",

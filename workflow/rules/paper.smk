@@ -44,6 +44,10 @@ rule:
         FIGURES,
 
 
+wildcard_constraints:
+    name="|".join([*PAPER.tables, *PAPER.figures]),
+
+
 rule table:
     input:
         paper=f"{STUDY}/paper.yaml",
@@ -87,7 +91,7 @@ rule figure:
 rule real_solutions:
     input:
         grades=expand("data/real/grades/{model}/gsm8k.parquet", model=PUBLISHED_MODELS),
-        solutions=Path(REAL_DATA, "gsm8k/example_model_solutions.jsonl"),
+        solutions=published_solutions_file,
         code=code("tables"),
     output:
         "results/tables/real_solutions.csv",

@@ -30,7 +30,7 @@ rule question_set:
 rule published_questions:
     input:
         config="config/real/questions/{dataset}.yaml",
-        file=published_file,
+        file=published_questions_file,
         code=code("published"),
     output:
         "data/real/questions/{dataset}.parquet",

@@ -27,7 +27,7 @@ rule sample:
 
 rule published_rollouts:
     input:
-        solutions=Path(REAL_DATA, "gsm8k/example_model_solutions.jsonl"),
+        solutions=published_solutions_file,
         questions="data/real/questions/gsm8k.parquet",
         code=code("published"),
     output:
