@@ -1,4 +1,4 @@
-"""How much faster one prefix tree is than reading each solution by itself: a ratio measured in one run.
+"""How much faster a shared question is than reading each solution by itself: a ratio measured in one run.
 
 python benchmarks/shared_prefix.py CHECKPOINT QUESTIONS ROLLOUTS
 """
@@ -20,13 +20,14 @@ BATCH = 16
 def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     """Print CPU seconds of both ways on 20 questions, their ratio, and the largest difference of a score."""
     torch.set_num_threads(1)
-    scorer = Scorer(checkpoint, "reward", 512)
+    scorer = Scorer(checkpoint, "reward", 2048)
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
     groups = list(formats.read(rollouts, formats.ROLLOUTS).groupby("question_id"))[:20]
     encoded = [[scorer.encode(texts[name], steps) for steps in group["steps"] if len(steps)] for name, group in groups]
 
     start = time.process_time()
-    shared = [step_scores(scorer.model, solutions, scorer.budget) for solutions in encoded]
+    prompts = [len(scorer.encode(texts[name], []).tokens) for name, _ in groups]
+    shared = [step_scores(scorer.model, solutions, prompt, scorer.budget) for solutions, prompt in zip(encoded, prompts)]
     middle = time.process_time()
     alone = []
     with torch.inference_mode():
@@ -42,7 +43,7 @@ def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     pairs = zip([score for question in shared for one in question for score in one], [score for one in alone for score in one])
     difference = max(abs(a - b) for a, b in pairs)
     print(
-        f"prefix trees {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
+        f"shared question {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
     )
     print(f"largest difference of a step score: {difference:.1e}")
 

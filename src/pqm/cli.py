@@ -188,7 +188,7 @@ def scores(
     rollouts: Annotated[list[Path], typer.Option(help="Rollout table of each cell.")],
     output: Annotated[list[Path], typer.Option(help="Score table of each cell.")],
     kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a prefix tree.")] = 512,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 2048,
     threads: Annotated[int, typer.Option(help="Threads of the job.")] = 1,
     work: Work = WORK,
 ) -> None:

@@ -11,7 +11,7 @@ from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForC
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer, score
-from pqm.evaluate.scoring import PrefixTree, log_likelihoods, step_scores
+from pqm.evaluate.scoring import log_likelihoods, step_scores
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.rollouts import load_policy
@@ -203,6 +203,10 @@ def plain_scores(model, encoded):
     return [logits[end].item() for end in encoded.step_ends]
 
 
+def prompt_tokens(encoder):
+    return len(encoder(QUESTION, []).tokens)
+
+
 def tokens_read(model, action):
     """The result of `action` and how many tokens the model's body read for it."""
     counts = []
@@ -217,10 +221,10 @@ def tokens_read(model, action):
 
 @pytest.mark.parametrize("form", [SolutionFormat(), MARKED], ids=["plain", "own step token"])
 @pytest.mark.parametrize("budget", [1, 40, 70, 10_000])
-def test_tree_scores_are_those_of_one_by_one_reading(reward, tokenizer, form, budget):
+def test_scores_are_those_of_one_by_one_reading(reward, tokenizer, form, budget):
     encoder = Encoder(tokenizer, form)
     encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
-    scores = step_scores(reward, encoded, budget)
+    scores = step_scores(reward, encoded, prompt_tokens(encoder), budget)
     assert [len(one) for one in scores] == [len(steps) for steps in SOLUTIONS]
     for found, one in zip(scores, encoded):
         assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
@@ -230,7 +234,7 @@ def test_tree_scores_are_those_of_one_by_one_reading(reward, tokenizer, form, bu
 def test_scores_keep_the_order_of_the_solutions(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
-    forwards, backwards = step_scores(reward, encoded, 10_000), step_scores(reward, encoded[::-1], 10_000)
+    forwards, backwards = (step_scores(reward, order, prompt_tokens(encoder), 10_000) for order in (encoded, encoded[::-1]))
     for one, other in zip(forwards, backwards[::-1]):
         assert one == pytest.approx(other, abs=1e-5)
 
@@ -238,19 +242,27 @@ def test_scores_keep_the_order_of_the_solutions(reward, tokenizer):
 def test_equal_solutions_are_read_once_and_score_the_same(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     once = [encoder(QUESTION, SOLUTIONS[0]), encoder(QUESTION, SOLUTIONS[3])]
-    scores, read = tokens_read(reward, lambda: step_scores(reward, once, 1))
-    many_scores, many_read = tokens_read(reward, lambda: step_scores(reward, once * 8, 1))
+    scores, read = tokens_read(reward, lambda: step_scores(reward, once, prompt_tokens(encoder), 1))
+    many_scores, many_read = tokens_read(reward, lambda: step_scores(reward, once * 8, prompt_tokens(encoder), 1))
     assert many_read == read > 0
     assert many_scores == scores * 8
 
 
-def test_a_shared_prefix_is_read_once(reward, tokenizer):
+def test_the_question_is_read_once(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
-    first, second = (encoder(QUESTION, steps) for steps in SOLUTIONS[:2])
-    shared = next(place for place, pair in enumerate(zip(first.tokens, second.tokens)) if pair[0] != pair[1])
-    _, read = tokens_read(reward, lambda: step_scores(reward, [first, second], 10_000))
-    assert read == len(first.tokens) + len(second.tokens) - shared
-    assert shared > 30
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS[:2]]
+    prompt = prompt_tokens(encoder)
+    for budget in (1, 10_000):
+        _, read = tokens_read(reward, lambda budget=budget: step_scores(reward, encoded, prompt, budget))
+        widths = [len(one.tokens) - prompt for one in encoded]
+        assert read == prompt + (sum(widths) if budget == 1 else 2 * max(widths))
+
+
+def test_solutions_of_different_questions_are_refused(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    pair = [encoder(QUESTION, SOLUTIONS[0]), encoder("dina" + QUESTION[3:], SOLUTIONS[0])]
+    with pytest.raises(ValueError, match="same question"):
+        step_scores(reward, pair, prompt_tokens(encoder), 100)
 
 
 @pytest.mark.parametrize("budget", [80, 100])
@@ -260,15 +272,15 @@ def test_no_forward_pass_exceeds_the_budget(reward, tokenizer, budget):
         lambda module, args, kwargs: sizes.append(kwargs["input_ids"].numel()), with_kwargs=True
     )
     encoder = Encoder(tokenizer, SolutionFormat())
-    step_scores(reward, [encoder(QUESTION, steps) for steps in SOLUTIONS], budget)
+    step_scores(reward, [encoder(QUESTION, steps) for steps in SOLUTIONS], prompt_tokens(encoder), budget)
     hook.remove()
     assert max(sizes) <= budget
 
 
 def test_solutions_without_steps_have_no_score(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
-    assert step_scores(reward, [encoder(QUESTION, [])], 100) == [[]]
-    assert step_scores(reward, [], 100) == []
+    assert step_scores(reward, [encoder(QUESTION, [])], prompt_tokens(encoder), 100) == [[]]
+    assert step_scores(reward, [], 0, 100) == []
 
 
 @pytest.mark.parametrize("budget", [1, 70, 10_000])
@@ -293,23 +305,6 @@ def test_sampling_and_scoring_agree_on_a_samples_likelihood(model, tokenizer):
     likelihoods = [values[0] for values in log_likelihoods(model, encoded, len(prompt), budget=200)]
     assert len(whole) > 10
     assert likelihoods == pytest.approx([one.log_likelihood for one in whole], abs=1e-3)
-
-
-def test_a_tree_shares_prefixes_and_lets_nodes_see_their_ancestors_only():
-    tree = PrefixTree()
-    for tokens in ([1, 2, 3], [1, 2, 4], [5], [1, 2]):
-        tree.add(tokens)
-    assert len(tree.tokens) == 5
-    assert [[tree.tokens[node] for node in path] for path in tree.paths] == [[1, 2, 3], [1, 2, 4], [5], [1, 2]]
-    assert [[tree.depths[node] for node in path] for path in tree.paths] == [[0, 1, 2], [0, 1, 2], [0], [0, 1]]
-    seen = tree.ancestors()
-    for path in tree.paths:
-        for place, node in enumerate(path):
-            assert set(seen[node].nonzero().flatten().tolist()) == set(path[: place + 1])
-    assert [tree.new_nodes(tokens) for tokens in ([1, 2, 4], [1, 2, 4, 9, 9], [5, 1], [7, 8])] == [0, 2, 1, 2]
-
-
-# ---------------------------------------------------------------- encoding and checkpoints
 
 
 @pytest.mark.parametrize("form", [SolutionFormat(), MARKED], ids=["plain", "own step token"])

@@ -42,9 +42,8 @@ class Scorer:
     def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
         """The step scores of each solution, in order."""
         encoded = [self.encode(question, steps) for steps in solutions]
-        if self.kind == "reward":
-            return step_scores(self.model, encoded, self.budget)
-        return log_likelihoods(self.model, encoded, len(self.encode(question, []).tokens), self.budget)
+        read = step_scores if self.kind == "reward" else log_likelihoods
+        return read(self.model, encoded, len(self.encode(question, []).tokens), self.budget)
 
 
 def score(scorer: Scorer, questions: Path, rollouts: Path, work: WorkFolder) -> pd.DataFrame:

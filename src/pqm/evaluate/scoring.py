@@ -1,120 +1,73 @@
-"""Step scores of many solutions, every shared prefix read once.
+"""Step scores of many solutions of one question: the question is read once, equal solutions are scored once.
 
-The solutions of one question are laid into a prefix tree of tokens; one forward pass reads the tree, each token
-seeing its ancestors alone at its own depth, which gives exactly what reading each solution by itself gives.
+The question's keys and values are kept and shared by all rows; solutions of like length are read together behind them, padded
+on the right. Reading is causal, so padding is never seen and the result is that of reading each solution by itself.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from pqm.reward_model import Encoded, head
 
 
-@dataclass
-class PrefixTree:
-    """Tokens with their parents (-1: none) and depths, parents first; `paths[i]` are the nodes of solution i's tokens."""
-
-    tokens: list[int] = field(default_factory=list)
-    parents: list[int] = field(default_factory=list)
-    depths: list[int] = field(default_factory=list)
-    paths: list[list[int]] = field(default_factory=list)
-    _children: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def add(self, tokens: Sequence[int]) -> None:
-        """Lay in a solution; what it shares with earlier ones takes no new node."""
-        path, parent = [], -1
-        for depth, token in enumerate(tokens):
-            node = self._children.get((parent, token))
-            if node is None:
-                node = len(self.tokens)
-                self._children[parent, token] = node
-                self.tokens.append(token)
-                self.parents.append(parent)
-                self.depths.append(depth)
-            path.append(node)
-            parent = node
-        self.paths.append(path)
-
-    def new_nodes(self, tokens: Sequence[int]) -> int:
-        """How many nodes `add` would make."""
-        parent = -1
-        for depth, token in enumerate(tokens):
-            node = self._children.get((parent, token))
-            if node is None:
-                return len(tokens) - depth
-            parent = node
-        return 0
-
-    def ancestors(self) -> Tensor:
-        """Which node sees which: itself and its ancestors; bool, shape [nodes, nodes]."""
-        seen = np.eye(len(self.tokens), dtype=np.bool_)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node] |= seen[parent]
-        return torch.from_numpy(seen)
-
-
-def pack(solutions: Sequence[Encoded], budget: int) -> Iterator[tuple[PrefixTree, list[int]]]:
-    """Prefix trees of at most `budget` tokens (one solution at least), each with its solutions' places in `solutions`."""
-    tree = PrefixTree()
-    places: list[int] = []
-    for place, solution in enumerate(solutions):
-        if places and len(tree.tokens) + tree.new_nodes(solution.tokens) > budget:
-            yield tree, places
-            tree, places = PrefixTree(), []
-        tree.add(solution.tokens)
-        places.append(place)
-    if places:
-        yield tree, places
-
-
-def read_tree(model: PreTrainedModel, tree: PrefixTree) -> Tensor:
-    """The last hidden state at every node, shape [nodes, hidden]."""
-    device, dtype = model.device, model.dtype
-    mask = torch.zeros(len(tree.tokens), len(tree.tokens), dtype=dtype).masked_fill_(~tree.ancestors(), torch.finfo(dtype).min)
-    output = model.base_model(
-        input_ids=torch.tensor([tree.tokens], device=device),
-        position_ids=torch.tensor([tree.depths], device=device),
-        attention_mask=mask[None, None].to(device),
-        use_cache=False,
-    )
-    return output.last_hidden_state[0]
+def _read(
+    model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int
+) -> Iterator[tuple[list[Encoded], Tensor, Tensor]]:
+    """Batches of solutions with their tokens after the prompt, [rows, width], and the last hidden states from the prompt's
+    last token on, [rows, 1 + width, hidden]."""
+    prompt = solutions[0].tokens[:prompt_tokens]
+    if any(solution.tokens[:prompt_tokens] != prompt for solution in solutions):
+        raise ValueError("the solutions do not answer the same question; expected one prompt for all")
+    device = model.device
+    cache = DynamicCache(config=model.config)
+    first = model.base_model(input_ids=torch.tensor([prompt], device=device), past_key_values=cache, use_cache=True)
+    by_length = sorted(solutions, key=lambda solution: len(solution.tokens))
+    while by_length:
+        width = len(by_length[-1].tokens) - prompt_tokens
+        rows = max(1, budget // width)
+        batch, by_length = by_length[-rows:], by_length[:-rows]
+        tokens = torch.zeros(len(batch), width, dtype=torch.long)
+        for row, solution in enumerate(batch):
+            tokens[row, : len(solution.tokens) - prompt_tokens] = torch.tensor(solution.tokens[prompt_tokens:])
+        tokens = tokens.to(device)
+        shared = copy.deepcopy(cache)
+        shared.batch_repeat_interleave(len(batch))
+        output = model.base_model(input_ids=tokens, past_key_values=shared, use_cache=True)
+        before = first.last_hidden_state[:, -1:].expand(len(batch), -1, -1)
+        yield batch, tokens, torch.cat([before, output.last_hidden_state], dim=1)
 
 
 @torch.inference_mode()
-def step_scores(model: PreTrainedModel, solutions: Sequence[Encoded], budget: int) -> list[list[float]]:
-    """The logit at the end of each step of one question's solutions; equal solutions are scored once."""
-    unique = list(dict.fromkeys(solutions))
-    scores: dict[Encoded, list[float]] = {}
-    for tree, places in pack(unique, budget):
-        nodes = [tree.paths[index][end] for index, place in enumerate(places) for end in unique[place].step_ends]
-        at_ends = head(model)(read_tree(model, tree)[nodes]).float().squeeze(-1).tolist() if nodes else []
-        values = iter(at_ends)
-        for place in places:
-            scores[unique[place]] = [next(values) for _ in unique[place].step_ends]
+def step_scores(model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[list[float]]:
+    """The logit at the end of each step of each solution.
+
+    Args:
+        solutions: of one question, which is their first `prompt_tokens` tokens.
+        budget: tokens of a batch, at least one solution.
+    """
+    scores: dict[Encoded, list[float]] = {solution: [] for solution in solutions}
+    unique = [solution for solution in scores if solution.step_ends]
+    for batch, _, hidden in _read(model, unique, prompt_tokens, budget) if unique else ():
+        rows = [row for row, solution in enumerate(batch) for _ in solution.step_ends]
+        places = [end - prompt_tokens + 1 for solution in batch for end in solution.step_ends]
+        values = iter(head(model)(hidden[rows, places]).float().squeeze(-1).tolist())
+        for solution in batch:
+            scores[solution] = [next(values) for _ in solution.step_ends]
     return [scores[solution] for solution in solutions]
 
 
 @torch.inference_mode()
 def log_likelihoods(model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[list[float]]:
-    """The log likelihood of each solution up to the end of each step, under a language model, after the shared prompt."""
-    unique = list(dict.fromkeys(solutions))
-    sums: dict[Encoded, list[float]] = {}
-    for tree, places in pack(unique, budget):
-        logits = model.get_output_embeddings()(read_tree(model, tree)).float()
-        parents, tokens = torch.tensor(tree.parents).clamp(min=0), torch.tensor(tree.tokens)
-        gains = torch.log_softmax(logits, dim=-1)[parents, tokens].tolist()
-        for index, place in enumerate(places):
-            path, total, at_ends = tree.paths[index], 0.0, []
-            ends = set(unique[place].step_ends)
-            for position in range(prompt_tokens, len(path)):
-                total += gains[path[position]]
-                if position in ends:
-                    at_ends.append(total)
-            sums[unique[place]] = at_ends
+    """The log likelihood under a language model of each solution up to the end of each step, the prompt not counted."""
+    sums: dict[Encoded, list[float]] = {solution: [] for solution in solutions}
+    unique = [solution for solution in sums if solution.step_ends]
+    for batch, tokens, hidden in _read(model, unique, prompt_tokens, budget) if unique else ():
+        logits = model.get_output_embeddings()(hidden[:, :-1]).float()
+        gains = torch.log_softmax(logits, dim=-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1).double().cumsum(dim=1).tolist()
+        for solution, row in zip(batch, gains):
+            sums[solution] = [row[end - prompt_tokens] for end in solution.step_ends]
     return [sums[solution] for solution in solutions]

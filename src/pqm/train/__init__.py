@@ -160,7 +160,8 @@ def validate(
     steps, labels, by_question = [], [], []
     for _, group in held_out.groupby("question_id", sort=True):
         encoded = [encoder(prompt, list(parts)) for prompt, parts in zip(group["prompt"], group["completions"])]
-        scores = step_scores(model, encoded, training.batch_tokens)
+        prompt_tokens = len(encoder(group["prompt"].iloc[0], []).tokens)
+        scores = step_scores(model, encoded, prompt_tokens, training.batch_tokens)
         steps += [score for one in scores for score in one]
         labels += [label for one in group["labels"] for label in one]
         solutions = np.array([aggregate(one, run.aggregation) for one in scores])
