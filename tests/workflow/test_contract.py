@@ -68,7 +68,7 @@ def test_each_stage_reads_its_deps_and_writes_its_outs(dvc_project: Project) -> 
         external = inputs - made
         unnamed = {path for path in external if not below(path, stage["deps"])}
         assert not unnamed, f"{command}: reads {sorted(unnamed)}, which dvc.yaml does not name as deps"
-        unkept = {path for path in made if not below(path, stage["outs"])}
+        unkept = {path for path in made if not below(path, stage["outs"] | stage["deps"])}
         assert not unkept, f"{command}: writes {sorted(unkept)}, which dvc.yaml does not name as outs"
         idle = {out for out in stage["outs"] if not any(below(path, {out}) for path in made)}
         assert not idle, f"{command}: dvc.yaml names {sorted(idle)} as outs, which no rule makes"

@@ -11,7 +11,7 @@ CELL_OPTIONS = {"questions": repeated("--questions", "questions"), "rollouts": r
 
 rule evaluate:
     input:
-        expand("results/metrics/{run}.parquet", run=[*RUNS, "references"]),
+        expand("results/metrics/{run}.parquet", run=RUNS),
 
 
 rule references:
