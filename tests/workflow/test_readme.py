@@ -18,12 +18,12 @@ def test_the_readme_has_its_commands() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_command(command: str, snakemake_project: Project) -> None:
+def test_command(command: str, snakemake_project: Project, dvc_project: Project) -> None:
     words = shlex.split(command)
     if words[0] == "make":
         snakemake_project.run("make", "-n", *words[1:])
     elif words[0] == "dvc":
-        assert "Running stage 'questions'" in snakemake_project.run(*words, "--dry", "--force")
+        assert "Running stage 'questions'" in dvc_project.run(*words, "--dry", "--force")
     elif "--report" in words:
         snakemake_project.run(*words)
         assert (snakemake_project.folder / words[-1]).stat().st_size > 100_000

@@ -85,6 +85,11 @@ POLICIES = [known("policies", policy, f"{STUDY}/evaluation.yaml") for policy in 
 BENCHMARKS = [known("questions", benchmark, f"{STUDY}/evaluation.yaml") for benchmark in EVALUATION.benchmarks]
 CELLS = [f"{policy}/{benchmark}" for policy in POLICIES for benchmark in BENCHMARKS]
 
+# Here and not in an input function, whose errors Snakemake takes for a missing rule.
+for run in RUNS:
+    known("labels", settings(RunConfig, "runs", run).labels, f"{STUDY}/runs/{run}.yaml")
+    known("backbones", settings(RunConfig, "runs", run).backbone, f"{STUDY}/runs/{run}.yaml")
+
 
 # ---- inputs of questions.smk
 def upstream_questions(wildcards):
@@ -166,10 +171,7 @@ def label_inputs(part):
 def run_input(part):
     def path(wildcards):
         run = settings(RunConfig, "runs", wildcards.run)
-        user = f"{STUDY}/runs/{wildcards.run}.yaml"
-        if part == "labels":
-            return f"data/labels/{known('labels', run.labels, user)}.parquet"
-        return f"data/backbones/{known('backbones', run.backbone, user)}"
+        return f"data/labels/{run.labels}.parquet" if part == "labels" else f"data/backbones/{run.backbone}"
 
     return path
 

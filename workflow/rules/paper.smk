@@ -55,7 +55,7 @@ rule table:
         caption="workflow/report/{name}.rst",
         code=code("tables"),
     output:
-        report("results/tables/{name}.csv", caption="../report/{name}.rst", category="Tables"),
+        report("results/tables/{name}.csv", category="Tables"),
         "results/tables/{name}.md",
         "results/tables/{name}.tex",
     log:
@@ -76,7 +76,7 @@ rule figure:
         table=lambda wildcards: f"results/tables/{DRAWN_FROM[wildcards.name]}.csv",
         code=code("figures"),
     output:
-        report("results/figures/{name}.svg", caption="../report/{name}.rst", category="Figures"),
+        report("results/figures/{name}.svg", category="Figures"),
         "results/figures/{name}.png",
     log:
         "logs/paper/figure-{name}.log",
