@@ -94,7 +94,6 @@ class Architecture(Settings):
     initializer_range: Positive
     rope_theta: Positive
     attention_bias: Annotated[float, Field(ge=0)]
-    tied_embeddings: bool
 
 
 class Lesson(Settings):

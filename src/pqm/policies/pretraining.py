@@ -142,7 +142,7 @@ def fresh_llama(architecture: Architecture, tokenizer: PreTrainedTokenizerFast) 
         initializer_range=architecture.initializer_range,
         rope_parameters={"rope_type": "default", "rope_theta": architecture.rope_theta},
         attention_bias=architecture.attention_bias > 0,
-        tie_word_embeddings=architecture.tied_embeddings,
+        tie_word_embeddings=False,
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
         bos_token_id=None,
