@@ -11,10 +11,10 @@ tables figures: $(VENV)/ready
 all: $(VENV)/ready
 	snakemake --cores all all
 
-# --no-deps: the lock is whole, and holds no GPU packages.
+# --no-deps: the lock is whole, and holds no GPU packages. --no-compile: modules are compiled as they are imported.
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	touch $@
 

@@ -1,4 +1,4 @@
-"""How much faster a shared question is than reading each solution by itself: a ratio measured in one run.
+"""What reading shared beginnings once saves, beside padded batches of whole solutions: a ratio measured in one run.
 
 python benchmarks/shared_prefix.py CHECKPOINT QUESTIONS ROLLOUTS
 """
@@ -43,7 +43,7 @@ def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     pairs = zip([score for question in shared for one in question for score in one], [score for one in alone for score in one])
     difference = max(abs(a - b) for a, b in pairs)
     print(
-        f"shared question {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
+        f"shared beginnings {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
     )
     print(f"largest difference of a step score: {difference:.1e}")
 

@@ -207,9 +207,12 @@ def scores(
         )
     torch.set_num_threads(threads)
     scorer = Scorer(checkpoint, kind, batch_tokens)  # type: ignore[arg-type]
-    for cell_questions, cell_rollouts, cell_output in zip(questions, rollouts, output):
-        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [checkpoint, cell_questions, cell_rollouts])
-        formats.write(score(scorer, cell_questions, cell_rollouts, folder), formats.SCORES, cell_output)
+    for benchmark in dict.fromkeys(questions):
+        cells = [index for index, path in enumerate(questions) if path == benchmark]
+        sampled = [rollouts[index] for index in cells]
+        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [checkpoint, benchmark, *sampled])
+        for index, part in zip(cells, score(scorer, benchmark, sampled, folder)):
+            formats.write(part, formats.SCORES, output[index])
         folder.finish()
 
 

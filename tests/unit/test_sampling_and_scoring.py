@@ -5,6 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForCausalLM
 
@@ -248,14 +250,41 @@ def test_equal_solutions_are_read_once_and_score_the_same(reward, tokenizer):
     assert many_scores == scores * 8
 
 
-def test_the_question_is_read_once(reward, tokenizer):
+def test_what_solutions_share_is_read_once(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
+    prompt = prompt_tokens(encoder)
+    beginnings = {one.tokens[:length] for one in encoded for length in range(prompt + 1, len(one.tokens) + 1)}
+    _, read = tokens_read(reward, lambda: step_scores(reward, encoded, prompt, 10_000))
+    assert read == prompt + len(beginnings)
+    longest = max(len(one.tokens) - prompt for one in encoded)
+    assert len(beginnings) < sum(len(one.tokens) - prompt for one in encoded[:4]) < 4 * longest
+
+
+def test_without_room_for_two_solutions_only_the_question_is_shared(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS[:2]]
     prompt = prompt_tokens(encoder)
-    for budget in (1, 10_000):
-        _, read = tokens_read(reward, lambda budget=budget: step_scores(reward, encoded, prompt, budget))
-        widths = [len(one.tokens) - prompt for one in encoded]
-        assert read == prompt + (sum(widths) if budget == 1 else 2 * max(widths))
+    _, read = tokens_read(reward, lambda: step_scores(reward, encoded, prompt, 1))
+    assert read == prompt + sum(len(one.tokens) - prompt for one in encoded)
+
+
+@given(
+    st.lists(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), max_size=4), min_size=1, max_size=12),
+    st.integers(1, 40),
+)
+@settings(max_examples=40, deadline=None)
+def test_any_set_of_solutions_scores_as_one_by_one(reward, lists, budget):
+    names = {"a": 5, "b": 6, "c": 7}
+    encoded = []
+    for steps in lists:
+        tokens, ends = [1, 2, 3], []
+        for step in steps:
+            tokens += [names[letter] for letter in step]
+            ends.append(len(tokens) - 1)
+        encoded.append(Encoded(tuple(tokens), tuple(ends)))
+    for found, one in zip(step_scores(reward, encoded, 3, budget), encoded):
+        assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
 
 
 def test_solutions_of_different_questions_are_refused(reward, tokenizer):
@@ -383,7 +412,8 @@ def scored(checkpoint, tmp_path):
         paths = tmp_path / "questions.parquet", tmp_path / "rollouts.parquet"
         formats.write(questions, formats.QUESTIONS, paths[0])
         formats.write(form.mark(rollouts) if form else rollouts, formats.ROLLOUTS, paths[1])
-        return score(Scorer(checkpoint, "reward", 100), *paths, WorkFolder(tmp_path / "work", "scores", [str(form)], []))
+        work = WorkFolder(tmp_path / "work", "scores", [str(form)], [])
+        return score(Scorer(checkpoint, "reward", 100), paths[0], [paths[1]], work)[0]
 
     return run
 

@@ -46,26 +46,29 @@ class Scorer:
         return read(self.model, encoded, len(self.encode(question, []).tokens), self.budget)
 
 
-def score(scorer: Scorer, questions: Path, rollouts: Path, work: WorkFolder) -> pd.DataFrame:
-    """The score table of one policy's rollouts on one data set.
+def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkFolder) -> list[pd.DataFrame]:
+    """The score table of each policy's rollouts on one data set; a question's solutions by all policies are read together.
 
     Raises:
         PqmError: the rollouts answer a question that `questions` does not hold.
     """
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
-    samples = formats.read(rollouts, formats.ROLLOUTS)
-    scorer.form.expect(samples, rollouts, scorer.checkpoint)
+    parts = [formats.read(path, formats.ROLLOUTS) for path in rollouts]
+    for path, part in zip(rollouts, parts):
+        scorer.form.expect(part, path, scorer.checkpoint)
+        unknown = part.loc[~part["question_id"].isin(texts.index), "question_id"]
+        if len(unknown):
+            raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
+    samples = pd.concat([part.assign(table=index) for index, part in enumerate(parts)], ignore_index=True)
     groups = list(samples.groupby("question_id", sort=True))
-    unknown = [name for name, _ in groups if name not in texts.index]
-    if unknown:
-        raise PqmError(f"{rollouts}: answers question {unknown[0]!r}, which {questions} does not hold")
 
     def rows(shard: list[tuple[str, pd.DataFrame]]) -> list[dict[str, Any]]:
         return [
-            {"question_id": name, "sample_id": sample, "step_scores": scores, "checkpoint": scorer.name}
+            {"table": table, "question_id": name, "sample_id": sample, "step_scores": scores, "checkpoint": scorer.name}
             for name, group in shard
-            for sample, scores in zip(group["sample_id"], scorer(texts[name], list(group["steps"])))
+            for table, sample, scores in zip(group["table"], group["sample_id"], scorer(texts[name], list(group["steps"])))
         ]
 
     shards = [groups[start : start + QUESTIONS_A_SHARD] for start in range(0, len(groups), QUESTIONS_A_SHARD)]
-    return work.table_by_shards(shards, rows, f"scores of {rollouts.parent.name}/{rollouts.stem}", "shard")
+    scored = work.table_by_shards(shards, rows, f"scores on {questions.stem}", "shard")
+    return [scored[scored["table"] == index].drop(columns="table").reset_index(drop=True) for index in range(len(parts))]
