@@ -11,11 +11,12 @@ tables figures: $(VENV)/ready
 all: $(VENV)/ready
 	snakemake --cores all all
 
-# --no-deps: the lock is whole, and holds no GPU packages. --no-compile: modules are compiled as they are imported.
+# --no-deps: the lock is whole, and holds no GPU packages. Compiled on all cores at once, which pip does not.
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
+	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
 	touch $@
 
 test: $(VENV)/ready

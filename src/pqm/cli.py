@@ -28,6 +28,9 @@ Config = Annotated[Path, typer.Argument(help="Settings file of what is made.")]
 Output = Annotated[Path, typer.Option(help="What is written, whole or not at all.")]
 Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
 WORK = Path(".work")
+StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
+DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
+ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
 
 
 def _by_name(paths: list[Path]) -> dict[str, Path]:
@@ -120,6 +123,18 @@ def published(
     from pqm.rollouts.published import read_solutions
 
     formats.write(read_solutions(solutions, questions, model), formats.ROLLOUTS, output)
+
+
+@rollouts_app.command()
+def annotated(
+    file: Annotated[Path, typer.Argument(help="The publishers' file.")],
+    output: Annotated[Path, typer.Option(help="Folder of questions.parquet, rollouts.parquet and grades.parquet.")],
+    form: Annotated[str, typer.Option("--format", help="processbench or champ.")],
+) -> None:
+    """Read published solutions whose first wrong step people marked: questions, rollouts and grades with the truth."""
+    from pqm.rollouts.annotated import write_annotated
+
+    write_annotated(form, file, output)
 
 
 @app.command()
@@ -251,6 +266,19 @@ def references(
 
 
 @evaluate_app.command()
+def first_errors(
+    grades: Annotated[Path, typer.Option(help="Grade table with the true first errors.")],
+    scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
+    validation_grades: Annotated[Path, typer.Option(help="Grade table that the threshold is chosen on.")],
+    validation_scores: Annotated[Path, typer.Option(help="Score table of the same validation samples.")],
+) -> None:
+    """Print F1 of finding the first wrong step (ProcessBench's definition), the threshold chosen on validation only."""
+    from pqm.evaluate.first_error import judge_first_errors
+
+    typer.echo(judge_first_errors(grades, scores, validation_grades, validation_scores))
+
+
+@evaluate_app.command()
 def judge(
     grades: Annotated[Path, typer.Option(help="Grade table.")],
     scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
@@ -269,27 +297,46 @@ def judge(
 def table(
     name: Annotated[str, typer.Argument(help="Which table.")],
     output: Annotated[Path, typer.Option(help="Folder of {name}.csv, .md and .tex.")],
-    paper: Annotated[Path, typer.Option(help="The results that are made, and their statistics.")],
-    metrics: Annotated[list[Path], typer.Option(help="Metric tables.")],
     caption: Annotated[Path, typer.Option(help="Caption, reStructuredText.")],
+    study: StudyFolder,
+    data: DataFolder = Path("data"),
+    results: ResultsFolder = Path("results"),
 ) -> None:
     """Make one table."""
-    from pqm.config import PaperConfig, load
+    from pqm.paper.study import Study
     from pqm.paper.tables import make_table
 
-    make_table(name, load(PaperConfig, paper), metrics, caption, output)
+    make_table(name, Study(study, data, results), caption, output)
 
 
 @paper_app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="Which figure.")],
-    output: Annotated[Path, typer.Option(help="Folder of {name}.svg and .png.")],
-    table: Annotated[Path, typer.Option(help="The CSV table that is drawn.")],
+    output: Annotated[Path, typer.Option(help="Folder of {name}.svg, .png, .pdf and .csv.")],
+    study: StudyFolder,
+    data: DataFolder = Path("data"),
+    results: ResultsFolder = Path("results"),
 ) -> None:
     """Draw one figure."""
     from pqm.paper.figures import draw_figure
+    from pqm.paper.study import Study
 
-    draw_figure(name, table, output)
+    draw_figure(name, Study(study, data, results), output)
+
+
+@paper_app.command()
+def report(
+    output: Annotated[Path, typer.Option(help="The page that is written.")],
+    captions: Annotated[Path, typer.Option(help="Folder of {name}.rst.")],
+    study: StudyFolder,
+    data: DataFolder = Path("data"),
+    results: ResultsFolder = Path("results"),
+) -> None:
+    """Write one self-contained page of all results, with some questions to look into and where each number comes from."""
+    from pqm.paper.report import write_report
+    from pqm.paper.study import Study
+
+    write_report(Study(study, data, results), captions, output)
 
 
 @paper_app.command()
@@ -299,7 +346,7 @@ def real_solutions(
     solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
 ) -> None:
     """Put the published GSM8K solutions through majority vote and pass@n, and say how far the grades agree."""
-    from pqm.paper.tables import make_real_solutions
+    from pqm.paper.published import make_real_solutions
 
     make_real_solutions(grades, solutions, output)
 
@@ -307,9 +354,9 @@ def real_solutions(
 @paper_app.command()
 def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's benchmark files.")]) -> None:
     """Print what each stage took."""
-    from pqm.paper.tables import stage_times
+    from pqm.paper.cost import records, summary
 
-    typer.echo(stage_times(benchmarks).to_markdown(index=False, floatfmt=".0f"))
+    typer.echo(summary(records(benchmarks)).to_markdown(index=False, floatfmt=".0f"))
 
 
 def main() -> None:

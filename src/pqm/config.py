@@ -239,6 +239,7 @@ class RunConfig(Settings):
     targets: Literal["hard", "soft"] = "hard"
     labels: str
     backbone: str
+    seeds: tuple[int, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
     learning_rate: Positive | None = None
 
     @model_validator(mode="after")
@@ -253,6 +254,12 @@ class RunConfig(Settings):
         return self
 
     @property
+    def method(self) -> str:
+        """What the run compares, whatever it is called and starts from: `bce`, `mse-soft`, `pqm-zeta4`, .."""
+        name = f"{self.loss}-{self.targets}" if self.loss == "mse" or self.targets == "soft" else self.loss
+        return name if self.zeta is None else f"{name}-zeta{self.zeta:g}"
+
+    @property
     def aggregation(self) -> Literal["min", "last"]:
         """How step scores become the solution's score: an outcome model speaks at its last step only."""
         return "last" if self.loss == "orm" else "min"
@@ -262,10 +269,15 @@ class RunConfig(Settings):
 
 
 class EvaluationConfig(Settings):
-    """Which policies and benchmarks are judged, and how."""
+    """Which policies and benchmarks are judged, and how.
+
+    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions.
+    """
 
     policies: tuple[str, ...] = Field(min_length=1)
     benchmarks: tuple[str, ...] = Field(min_length=1)
+    validation: str
+    audit: str
     reference_backbone: str
     n: tuple[Count, ...] = Field(min_length=1)
     vote_subsets: int = Field(ge=200)
@@ -281,10 +293,11 @@ class EvaluationConfig(Settings):
 
 
 class PaperConfig(Settings):
-    """The results that are made, and their statistics."""
+    """The results that are made, each with the runs that it is about, and their statistics."""
 
-    tables: tuple[str, ...]
-    figures: tuple[str, ...]
+    tables: dict[str, tuple[str, ...]]
+    figures: dict[str, tuple[str, ...]]
+    report: tuple[str, ...] = Field(min_length=1, description="runs whose step scores the report shows")
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Count
     seed: int

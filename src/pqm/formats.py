@@ -114,6 +114,7 @@ GRADES = Format(
             ("correct", pa.bool_()),
             ("grader", pa.string()),
             ("second_correct", pa.bool_()),
+            ("first_error", pa.int64()),
         ]
     ),
     key=("question_id", "sample_id"),

@@ -141,6 +141,7 @@ def tables(shared: Path) -> SimpleNamespace:
         correct=right,
         grader="made up",
         second_correct=right,
+        first_error=None,
     )
     formats.write(grades, formats.GRADES, paths.grades)
     scores = rollouts[["question_id", "sample_id"]].assign(

@@ -44,10 +44,10 @@ def test_dvc_knows_every_run() -> None:
 
 def test_dvc_lists_every_table_and_figure() -> None:
     paper = yaml.safe_load((ROOT / "config/demo/paper.yaml").read_text())
-    listed = {next(iter(out)) for out in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["paper"]["outs"]}
+    listed = {out if isinstance(out, str) else next(iter(out)) for out in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["paper"]["outs"]}
     tables = {f"results/tables/{name}.{form}" for name in paper["tables"] for form in ("csv", "md", "tex")}
-    figures = {f"results/figures/{name}.{form}" for name in paper["figures"] for form in ("svg", "png")}
-    assert listed == tables | figures
+    figures = {f"results/figures/{name}.{form}" for name in paper["figures"] for form in ("svg", "png", "pdf", "csv")}
+    assert listed == tables | figures | {"results/report.html"}
 
 
 def below(path: str, roots: set[str]) -> bool:
@@ -64,7 +64,7 @@ def test_each_stage_reads_its_deps_and_writes_its_outs(dvc_project: Project) -> 
     for command, stage in stages.items():
         text = dvc_project.run("snakemake", "-n", "--forceall", *command.split())
         inputs = {path for line in re.findall(r"^    input: (.*)$", text, flags=re.M) for path in line.split(", ")}
-        made = {path for line in re.findall(r"^    output: (.*)$", text, flags=re.M) for path in line.split(", ")}
+        made = {path for line in re.findall(r"^    (?:output|benchmark): (.*)$", text, flags=re.M) for path in line.split(", ")}
         external = inputs - made
         unnamed = {path for path in external if not below(path, stage["deps"])}
         assert not unnamed, f"{command}: reads {sorted(unnamed)}, which dvc.yaml does not name as deps"

@@ -14,6 +14,7 @@ from pqm.config import (
     load,
 )
 from pqm.errors import PqmError
+from pqm.paper import NEEDS
 from snakemake.exceptions import WorkflowError
 
 
@@ -33,11 +34,27 @@ SOURCE = {
     "rollouts": ["rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "labels": ["labels/__init__.py", "rollouts/sampling.py", "evaluate/grading.py", "solution.py"],
     "train": ["train/__init__.py", "train/data.py", "train/losses.py", "reward_model.py", "solution.py"],
-    "grades": ["evaluate/__init__.py", "evaluate/grading.py"],
+    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "questions/stories.py"],
     "scores": ["evaluate/scores.py", "evaluate/scoring.py", "reward_model.py", "solution.py"],
     "metrics": ["evaluate/__init__.py", "evaluate/estimators.py"],
-    "tables": ["paper/tables.py", "paper/statistics.py", "paper/style.py"],
-    "figures": ["paper/figures.py", "paper/style.py"],
+    "tables": [
+        "paper/tables.py",
+        "paper/cost.py",
+        "paper/statistics.py",
+        "paper/study.py",
+        "paper/style.py",
+        "evaluate/first_error.py",
+    ],
+    "figures": [
+        "paper/figures.py",
+        "paper/cost.py",
+        "paper/statistics.py",
+        "paper/study.py",
+        "paper/style.py",
+        "paper/theory.py",
+    ],
+    "report": ["paper/report.py", "paper/report.html.jinja", "paper/study.py", "paper/style.py"],
+    "real_solutions": ["paper/published.py", "questions/published.py", "evaluate/estimators.py"],
 }
 
 
@@ -83,12 +100,26 @@ RUNS = [known("runs", config["run"], "--config run")] if "run" in config else na
 LABELS = names("labels")
 POLICIES = [known("policies", policy, f"{STUDY}/evaluation.yaml") for policy in EVALUATION.policies]
 BENCHMARKS = [known("questions", benchmark, f"{STUDY}/evaluation.yaml") for benchmark in EVALUATION.benchmarks]
-CELLS = [f"{policy}/{benchmark}" for policy in POLICIES for benchmark in BENCHMARKS]
+AUDIT = known("labels", EVALUATION.audit, f"{STUDY}/evaluation.yaml")
+# What every checkpoint scores: the benchmarks, and the sets that thresholds and audits are made from.
+SCORED = [*BENCHMARKS, *(known("questions", name, f"{STUDY}/evaluation.yaml") for name in (EVALUATION.validation, AUDIT))]
+CELLS = [f"{policy}/{dataset}" for policy in POLICIES for dataset in SCORED]
+BENCHMARK_CELLS = [f"{policy}/{benchmark}" for policy in POLICIES for benchmark in BENCHMARKS]
+
+
+def seeds(run):
+    return settings(RunConfig, "runs", run).seeds or TRAINING.seeds
+
 
 # Here and not in an input function, whose errors Snakemake takes for a missing rule.
 for run in RUNS:
     known("labels", settings(RunConfig, "runs", run).labels, f"{STUDY}/runs/{run}.yaml")
     known("backbones", settings(RunConfig, "runs", run).backbone, f"{STUDY}/runs/{run}.yaml")
+for result, about in {**PAPER.tables, **PAPER.figures, "report": PAPER.report}.items():
+    if result not in [*NEEDS, "report"]:
+        raise WorkflowError(f"{STUDY}/paper.yaml: no result {result!r}; expected one of {', '.join(NEEDS)}")
+    for run in about:
+        known("runs", run, f"{STUDY}/paper.yaml, {result}")
 
 
 # ---- inputs of questions.smk
@@ -179,6 +210,65 @@ def run_input(part):
 # ---- inputs of evaluate.smk
 def outputs(wildcards, output):
     return " ".join(f"--output {path}" for path in output)
+
+
+def run_scores(wildcards):
+    return [
+        f"results/scores/{wildcards.run}/seed-{seed}/{cell}.parquet" for seed in seeds(wildcards.run) for cell in BENCHMARK_CELLS
+    ]
+
+
+def run_seeds(wildcards):
+    return " ".join(f"--seed {seed}" for seed in seeds(wildcards.run))
+
+
+# ---- inputs of paper.smk
+def benchmark_files():
+    """Snakemake's records of the jobs that make data and models, of every run."""
+    runs = names("runs")
+    return [
+        *(f"results/benchmarks/questions/{name}.tsv" for name in names("questions")),
+        *(f"results/benchmarks/policies/pretraining-{name}.tsv" for name in names("pretraining")),
+        *(f"results/benchmarks/policies/policy-{name}.tsv" for name in names("policies")),
+        *(f"results/benchmarks/policies/backbone-{name}.tsv" for name in names("backbones")),
+        *(f"results/benchmarks/{Path(path).relative_to('data').with_suffix('')}.tsv" for path in needed_rollouts()),
+        *(f"results/benchmarks/labels/{name}.tsv" for name in LABELS),
+        *(f"results/benchmarks/train/{run}/seed-{seed}.tsv" for run in runs for seed in seeds(run)),
+        *(f"results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv" for run in runs for seed in seeds(run)),
+        *(f"results/benchmarks/evaluate/{run}/metrics.tsv" for run in [*runs, "references"]),
+        *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in ("likelihood", "proofreader")),
+        *(f"results/benchmarks/evaluate/references/grades/{cell}.tsv" for cell in CELLS),
+    ]
+
+
+def needed(need, runs):
+    """The files behind one need of a result, see `pqm.paper.NEEDS`."""
+    if need.startswith("table "):
+        return [f"results/tables/{need.removeprefix('table ')}.csv"]
+    cells = [f"{cell}.parquet" for cell in CELLS]
+    scorers = [f"{run}/seed-{seed}" for run in runs for seed in seeds(run)]
+    settings_files = [f"{STUDY}/runs/{run}.yaml" for run in runs]
+    grades = [f"results/grades/{cell}" for cell in cells]
+    labels = [f"data/labels/{name}.parquet" for name in LABELS]
+    rollouts = needed_rollouts()
+    return {
+        "metrics": [f"results/metrics/{run}.parquet" for run in [*runs, "references"]] + settings_files,
+        "scores": [f"results/scores/{scorer}/{cell}" for scorer in [*scorers, "references/proofreader"] for cell in cells]
+        + [f"data/questions/{name}.parquet" for name in SCORED]
+        + [*rollouts, *grades, *settings_files],
+        "checkpoints": [f"results/checkpoints/{run}/seed-{seed}" for run in names("runs") for seed in seeds(run)],
+        "grades": grades,
+        "labels": labels,
+        "benchmarks": [*benchmark_files(), *rollouts, *labels, *(f"data/pretraining/{name}" for name in names("pretraining"))],
+        "reported": ["config/reported.csv"],
+    }[need]
+
+
+def result_inputs(result):
+    """What a result is made from, its study's settings included."""
+    about = {**PAPER.tables, **PAPER.figures}[result]
+    files = [f"{STUDY}/paper.yaml", f"{STUDY}/evaluation.yaml", f"{STUDY}/training.yaml"]
+    return list(dict.fromkeys([*files, *(path for need in NEEDS[result] for path in needed(need, about))]))
 
 
 wildcard_constraints:

@@ -3,7 +3,7 @@ include: "common.smk"
 
 
 CELL_INPUT = {
-    "questions": expand("data/questions/{cell}.parquet", cell=[cell.split("/")[1] for cell in CELLS]),
+    "questions": [f"data/questions/{cell.split('/')[1]}.parquet" for cell in CELLS],
     "rollouts": expand("data/rollouts/{cell}.parquet", cell=CELLS),
 }
 CELL_OPTIONS = {"questions": repeated("--questions", "questions"), "rollouts": repeated("--rollouts", "rollouts")}
@@ -17,6 +17,7 @@ rule evaluate:
 rule references:
     input:
         "results/metrics/references.parquet",
+        expand("results/grades/{cell}.parquet", cell=CELLS),
 
 
 rule grades:
@@ -29,7 +30,7 @@ rule grades:
     log:
         "logs/evaluate/grades/{policy}/{dataset}.log",
     benchmark:
-        "results/benchmarks/evaluate/grades-{policy}-{dataset}.tsv"
+        "results/benchmarks/evaluate/references/grades/{policy}/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
     shell:
@@ -59,7 +60,7 @@ rule scores:
     log:
         "logs/evaluate/scores-{run}-seed-{seed}.log",
     benchmark:
-        "results/benchmarks/evaluate/scores-{run}-seed-{seed}.tsv"
+        "results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
@@ -83,7 +84,7 @@ rule reference_scores:
     log:
         "logs/evaluate/scores-references-{kind}.log",
     benchmark:
-        "results/benchmarks/evaluate/scores-references-{kind}.tsv"
+        "results/benchmarks/evaluate/references/scores-{kind}.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
@@ -101,19 +102,21 @@ rule metrics:
     input:
         config=f"{STUDY}/runs/{{run}}.yaml",
         evaluation=f"{STUDY}/evaluation.yaml",
-        grades=expand("results/grades/{cell}.parquet", cell=CELLS),
-        scores=[f"results/scores/{{run}}/seed-{seed}/{cell}.parquet" for seed in TRAINING.seeds for cell in CELLS],
+        grades=expand("results/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
+        scores=run_scores,
         code=code("metrics"),
     output:
         "results/metrics/{run}.parquet",
     log:
         "logs/evaluate/metrics-{run}.log",
     benchmark:
-        "results/benchmarks/evaluate/metrics-{run}.tsv"
+        "results/benchmarks/evaluate/{run}/metrics.tsv"
+    wildcard_constraints:
+        run="(?!references$)[^/]+",
     conda:
         "../../envs/pqm.yaml"
     params:
-        seeds=" ".join(f"--seed {seed}" for seed in TRAINING.seeds),
+        seeds=run_seeds,
     shell:
         "pqm evaluate metrics {input.config} --output {output} --evaluation {input.evaluation} --grades results/grades"
         " --scores results/scores/{wildcards.run} {params.seeds} > {log} 2>&1"
@@ -122,21 +125,18 @@ rule metrics:
 rule reference_metrics:
     input:
         evaluation=f"{STUDY}/evaluation.yaml",
-        grades=expand("results/grades/{cell}.parquet", cell=CELLS),
-        rollouts=CELL_INPUT["rollouts"],
-        scores=expand("results/scores/references/{kind}/{cell}.parquet", kind=["likelihood", "proofreader"], cell=CELLS),
+        grades=expand("results/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
+        rollouts=expand("data/rollouts/{cell}.parquet", cell=BENCHMARK_CELLS),
+        scores=expand("results/scores/references/{kind}/{cell}.parquet", kind=["likelihood", "proofreader"], cell=BENCHMARK_CELLS),
         code=code("metrics"),
     output:
         "results/metrics/references.parquet",
     log:
         "logs/evaluate/metrics-references.log",
     benchmark:
-        "results/benchmarks/evaluate/metrics-references.tsv"
+        "results/benchmarks/evaluate/references/metrics.tsv"
     conda:
         "../../envs/pqm.yaml"
     shell:
         "pqm evaluate references {input.evaluation} --output {output} --grades results/grades --rollouts data/rollouts"
         " --scores results/scores/references > {log} 2>&1"
-
-
-ruleorder: reference_metrics > metrics

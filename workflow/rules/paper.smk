@@ -3,9 +3,8 @@ include: "common.smk"
 
 
 TABLES = expand("results/tables/{name}.{form}", name=PAPER.tables, form=["csv", "md", "tex"])
-FIGURES = expand("results/figures/{name}.{form}", name=PAPER.figures, form=["svg", "png"])
-# Which table a figure is drawn from.
-DRAWN_FROM = {"best_of_n": "main"}
+FIGURES = expand("results/figures/{name}.{form}", name=PAPER.figures, form=["svg", "png", "pdf", "csv"])
+REPORT = "results/report.html"
 PUBLISHED_MODELS = ["6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"]
 
 
@@ -13,6 +12,7 @@ rule paper:
     input:
         TABLES,
         FIGURES,
+        REPORT,
 
 
 rule:
@@ -44,55 +44,96 @@ rule:
         FIGURES,
 
 
-wildcard_constraints:
-    name="|".join([*PAPER.tables, *PAPER.figures]),
+for result in PAPER.tables:
+
+    rule:
+        name:
+            f"table_{result}"
+        input:
+            files=result_inputs(result),
+            caption=f"workflow/report/{result}.rst",
+            code=code("tables"),
+        output:
+            report(
+                f"results/tables/{result}.csv",
+                caption=f"../report/{result}.rst",
+                category="Tables",
+                labels={"result": result},
+            ),
+            f"results/tables/{result}.md",
+            f"results/tables/{result}.tex",
+        log:
+            f"logs/paper/table-{result}.log",
+        benchmark:
+            f"results/benchmarks/paper/table-{result}.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        params:
+            name=result,
+            study=STUDY,
+        shell:
+            "pqm paper table {params.name} --output results/tables --study {params.study} --caption {input.caption} > {log} 2>&1"
 
 
-rule table:
+for result in PAPER.figures:
+
+    rule:
+        name:
+            f"figure_{result}"
+        input:
+            files=result_inputs(result),
+            caption=f"workflow/report/{result}.rst",
+            code=code("figures"),
+        output:
+            report(
+                f"results/figures/{result}.svg",
+                caption=f"../report/{result}.rst",
+                category="Figures",
+                labels={"result": result},
+            ),
+            f"results/figures/{result}.png",
+            f"results/figures/{result}.pdf",
+            f"results/figures/{result}.csv",
+        log:
+            f"logs/paper/figure-{result}.log",
+        benchmark:
+            f"results/benchmarks/paper/figure-{result}.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        params:
+            name=result,
+            study=STUDY,
+        shell:
+            "pqm paper figure {params.name} --output results/figures --study {params.study} > {log} 2>&1"
+
+
+rule page:
     input:
-        paper=f"{STUDY}/paper.yaml",
-        metrics=expand("results/metrics/{run}.parquet", run=[*RUNS, "references"]),
-        caption="workflow/report/{name}.rst",
-        code=code("tables"),
+        TABLES,
+        FIGURES,
+        files=needed("scores", PAPER.report),
+        checkpoints=needed("checkpoints", []),
+        captions=expand("workflow/report/{name}.rst", name=[*PAPER.tables, *PAPER.figures]),
+        code=code("report"),
     output:
-        report("results/tables/{name}.csv", category="Tables"),
-        "results/tables/{name}.md",
-        "results/tables/{name}.tex",
+        REPORT,
     log:
-        "logs/paper/table-{name}.log",
+        "logs/paper/report.log",
     benchmark:
-        "results/benchmarks/paper/table-{name}.tsv"
+        "results/benchmarks/paper/report.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
-        metrics=repeated("--metrics", "metrics"),
+        study=STUDY,
     shell:
-        "pqm paper table {wildcards.name} --output results/tables --paper {input.paper} {params.metrics}"
-        " --caption {input.caption} > {log} 2>&1"
-
-
-rule figure:
-    input:
-        table=lambda wildcards: f"results/tables/{DRAWN_FROM[wildcards.name]}.csv",
-        code=code("figures"),
-    output:
-        report("results/figures/{name}.svg", category="Figures"),
-        "results/figures/{name}.png",
-    log:
-        "logs/paper/figure-{name}.log",
-    benchmark:
-        "results/benchmarks/paper/figure-{name}.tsv"
-    conda:
-        "../../envs/pqm.yaml"
-    shell:
-        "pqm paper figure {wildcards.name} --output results/figures --table {input.table} > {log} 2>&1"
+        "pqm paper report --output {output} --study {params.study} --captions workflow/report > {log} 2>&1"
 
 
 rule real_solutions:
     input:
         grades=expand("data/real/grades/{model}/gsm8k.parquet", model=PUBLISHED_MODELS),
         solutions=published_solutions_file,
-        code=code("tables"),
+        code=code("real_solutions"),
     output:
         "results/tables/real_solutions.csv",
     log:
@@ -103,6 +144,3 @@ rule real_solutions:
         grades=repeated("--grades", "grades"),
     shell:
         "pqm paper real-solutions --output {output} {params.grades} --solutions {input.solutions} 2>&1 | tee {log}"
-
-
-ruleorder: real_solutions > table

@@ -18,7 +18,7 @@ rule sample:
     log:
         "logs/rollouts/{policy}/{dataset}.log",
     benchmark:
-        "results/benchmarks/rollouts/{policy}-{dataset}.tsv"
+        "results/benchmarks/rollouts/{policy}/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
     shell:

@@ -4,7 +4,7 @@ include: "common.smk"
 
 rule train:
     input:
-        expand("results/checkpoints/{run}/seed-{seed}", run=RUNS, seed=TRAINING.seeds),
+        [f"results/checkpoints/{run}/seed-{seed}" for run in RUNS for seed in seeds(run)],
 
 
 rule reward_model:
@@ -20,7 +20,7 @@ rule reward_model:
     log:
         "logs/train/{run}-seed-{seed}.log",
     benchmark:
-        "results/benchmarks/train/{run}-seed-{seed}.tsv"
+        "results/benchmarks/train/{run}/seed-{seed}.tsv"
     conda:
         "../../envs/pqm.yaml"
     shell:

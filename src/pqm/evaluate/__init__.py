@@ -10,9 +10,10 @@ import pandas as pd
 from pqm import formats
 from pqm.config import EvaluationConfig, RunConfig
 from pqm.errors import PqmError
-from pqm.evaluate.estimators import AGGREGATIONS, aggregate, best_of_n, pass_at_n, vote
+from pqm.evaluate.estimators import AGGREGATIONS, aggregate, best_of_n, pass_at_n, probability, vote
 from pqm.evaluate.grading import MATH_VERIFY, extract_answer, is_right, same_string
 from pqm.progress import progress
+from pqm.questions.stories import first_error
 
 NO_SEED = -1
 NOTHING = "none"
@@ -38,9 +39,10 @@ def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
                 "correct": whole and is_right(answer, gold),
                 "grader": MATH_VERIFY,
                 "second_correct": whole and same_string(answer, gold),
+                "first_error": first_error(table.at[row.question_id, "question"], list(row.steps)),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"first_error": "Int64"})
 
 
 def join(grades: pd.DataFrame, scores: pd.DataFrame, source: Path) -> pd.DataFrame:
@@ -81,8 +83,7 @@ def judge(
                 key | {"kind": "best", "aggregation": aggregation, "n": k, "accuracy": best_of_n(scores, correct, k)} for k in n
             ]
         logits = np.array([aggregate(steps, aggregations[0]) for steps in group["step_scores"]])
-        weights = 1.0 / (1.0 + np.exp(-np.clip(logits, -700, 700)))
-        votes = vote(list(group["answer"]), correct, weights, n, vote_subsets, _draws(seed, str(question_id)))
+        votes = vote(list(group["answer"]), correct, probability(logits), n, vote_subsets, _draws(seed, str(question_id)))
         rows += [key | {"kind": "vote", "aggregation": aggregations[0], "n": k, "accuracy": value} for k, value in zip(n, votes)]
     return rows
 

@@ -10,7 +10,6 @@ from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -87,6 +86,11 @@ def first_n(scores: Floats, correct: Bools, n: int) -> float:
     return float(correct[int(np.argmax(scores[:n]))])
 
 
+def probability(logits: Floats) -> Floats:
+    """sigma of logits, any shape."""
+    return np.exp(-np.logaddexp(0.0, -np.asarray(logits, dtype=np.float64)))
+
+
 AGGREGATIONS = ("min", "last", "product", "mean")
 
 
@@ -105,14 +109,14 @@ def aggregate(step_scores: Sequence[float], aggregation: str) -> float:
     if aggregation == "product":
         return float(-np.logaddexp(0.0, -logits).sum())
     if aggregation == "mean":
-        return float((1.0 / (1.0 + np.exp(-logits))).mean())
+        return float(probability(logits).mean())
     raise ValueError(f"unknown aggregation {aggregation!r}; expected one of {', '.join(AGGREGATIONS)}")
 
 
 def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
     """Chance that a positive scores above a negative, ties by half; NaN where one kind is missing. Shapes [N]."""
-    positive = positive.astype(bool)
-    many, few = int(positive.sum()), int((~positive).sum())
-    if not many or not few:
+    high, low = scores[positive.astype(bool)], np.sort(scores[~positive.astype(bool)])
+    if not len(high) or not len(low):
         return float("nan")
-    return float((rankdata(scores)[positive].sum() - many * (many + 1) / 2) / (many * few))
+    below, not_above = np.searchsorted(low, high, side="left"), np.searchsorted(low, high, side="right")
+    return float((below + not_above).mean() / (2 * len(low)))

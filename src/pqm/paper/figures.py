@@ -1,75 +1,625 @@
-"""The figures. To add one: a name in `paper.yaml`, a function here, a caption in `workflow/report/`."""
+"""The figures: what is drawn (a data frame, kept as CSV) and how, both functions; each named in `FIGURES`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import comb
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pqm import formats
 from pqm.errors import PqmError
-from pqm.paper.style import METHODS, method_order, printed
+from pqm.evaluate.estimators import probability
+from pqm.paper import theory
+from pqm.paper.cost import seconds_a_sample
+from pqm.paper.statistics import Bootstrap, interval
+from pqm.paper.study import Study
+from pqm.paper.style import method_order, printed, style
+from pqm.questions.stories import ALL_RIGHT, step_truth
 
-DRAWN_IN_BEST_OF_N = (
-    "pass@n", "random", "self-consistency", "backbone-likelihood", "proofreader",
-    "orm", "mse-hard", "mse-soft", "bce", "pqm-zeta2", "pqm-zeta4",
-)  # fmt: skip
-WITH_BAND = ("bce", "pqm-zeta4")
+RIGHT, FIRST_WRONG, LATER_WRONG = "right", "first wrong", "later wrong"
+STEP_COLOURS = {RIGHT: "#0072B2", FIRST_WRONG: "#D55E00", LATER_WRONG: "#999999"}
+POLICY_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+MONTE_CARLO = "Monte Carlo"
 
 
-def best_of_n(table: pd.DataFrame) -> Figure:
-    """Accuracy against n for every method, a panel for each benchmark and policy."""
-    policies, benchmarks = sorted(table["policy"].unique()), sorted(table["benchmark"].unique(), reverse=True)
-    policies.sort(key=lambda policy: table[(table["policy"] == policy) & (table["method"] == "pass@1")]["accuracy"].mean())
+# ---------------------------------------------------------------- curves over n
+
+
+def _panels(table: pd.DataFrame, height: float = 3.1, legend: float = 1.1) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+    """A panel for each benchmark (row) and policy (column), in the table's order."""
+    policies, benchmarks = list(dict.fromkeys(table["policy"])), list(dict.fromkeys(table["benchmark"]))
     figure, axes = plt.subplots(
-        len(benchmarks), len(policies), figsize=(3.6 * len(policies), 3.1 * len(benchmarks) + 1.1), sharex=True, squeeze=False
+        len(benchmarks),
+        len(policies),
+        figsize=(3.6 * len(policies), height * len(benchmarks) + legend),
+        sharex=True,
+        squeeze=False,
     )
+    panels = {}
     for row, benchmark in enumerate(benchmarks):
         for column, policy in enumerate(policies):
-            axis = axes[row][column]
-            panel = table[(table["policy"] == policy) & (table["benchmark"] == benchmark)]
-            for method in sorted(set(panel["method"]) & set(DRAWN_IN_BEST_OF_N), key=method_order):
-                line = panel[panel["method"] == method].sort_values("n")
-                _, colour, style = METHODS[method]
-                axis.plot(line["n"], 100 * line["accuracy"], color=colour, linestyle=style, linewidth=1.5, label=printed(method))
-                if method in WITH_BAND:
-                    axis.fill_between(line["n"], 100 * line["low"], 100 * line["high"], color=colour, alpha=0.15, linewidth=0)
-            axis.set_xscale("log", base=2)
-            axis.set_xticks(ticks := sorted(panel["n"].unique()), [str(n) for n in ticks])
+            axis = panels[benchmark, policy] = axes[row][column]
             axis.set_title(f"{policy} policy, {benchmark}", fontsize=10)
             axis.grid(alpha=0.25)
             if column == 0:
                 axis.set_ylabel("right answers, %")
-            if row == len(benchmarks) - 1:
-                axis.set_xlabel("n, samples to choose from")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncol=4, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.9 / figure.get_figheight(), 1, 1))
+    return figure, panels
+
+
+def _legend_below(figure: Figure, axis: Axes, columns: int, space: float = 0.9) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncol=columns, frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, space / figure.get_figheight(), 1, 1))
+
+
+def _curves(table: pd.DataFrame, methods: Sequence[str], bands: Sequence[str], columns: int) -> Figure:
+    figure, panels = _panels(table)
+    for (benchmark, policy), axis in panels.items():
+        panel = table[(table["policy"] == policy) & (table["benchmark"] == benchmark)]
+        for method in methods:
+            line = panel[panel["method"] == method].sort_values("n")
+            look = style(method)
+            axis.plot(line["n"], 100 * line["accuracy"], color=look.colour, linestyle=look.line, linewidth=1.5, label=look.name)
+            if method in bands:
+                axis.fill_between(line["n"], 100 * line["low"], 100 * line["high"], color=look.colour, alpha=0.15, linewidth=0)
+        _log2(axis, panel["n"])
+    for axis in list(panels.values())[-len(set(table["policy"])) :]:
+        axis.set_xlabel("n, samples to choose from")
+    _legend_below(figure, next(iter(panels.values())), columns)
     return figure
 
 
-FIGURES: dict[str, Callable[[pd.DataFrame], Figure]] = {"best_of_n": best_of_n}
+def _log2(axis: Axes, values: pd.Series) -> None:
+    axis.set_xscale("log", base=2)
+    ticks = sorted(set(values))
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
 
 
-def draw_figure(name: str, table: Path, output: Path) -> None:
-    """Write `{name}.svg` and `{name}.png` to the folder `output`; the same table gives the same bytes.
+def best_of_n_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """The main table without votes by reward models."""
+    table = study.table("main")
+    return table[~table["method"].str.contains("+", regex=False) & (table["method"] != "pass@1")]
+
+
+def _draw_best_of_n(data: pd.DataFrame) -> Figure:
+    methods = sorted(set(data["method"]) - {"policy-likelihood"}, key=method_order)
+    return _curves(data, methods, [name for name in ("bce", "pqm-zeta4") if name in methods], 4)
+
+
+def votes_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """The self-consistency table."""
+    return study.table("self_consistency")
+
+
+def _draw_votes(data: pd.DataFrame) -> Figure:
+    return _curves(data, sorted(set(data["method"]), key=method_order), ["self-consistency"], 3)
+
+
+def margin_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Accuracy by margin at the largest n and at 8 of it, from the margin table."""
+    table = study.table("margin_ablation")
+    rows = table[table["method"].str.startswith("pqm-zeta")]
+    sizes = {max(rows["n"]), max(n for n in rows["n"] if n <= max(1, max(rows["n"]) // 8))}
+    rows = rows[rows["n"].isin(sizes)]
+    return rows.assign(zeta=rows["method"].str.removeprefix("pqm-zeta").astype(float))
+
+
+def _draw_margin(data: pd.DataFrame) -> Figure:
+    figure, panels = _panels(data.assign(policy="all"))
+    sizes = sorted(set(data["n"]))
+    for (benchmark, _), axis in panels.items():
+        panel = data[data["benchmark"] == benchmark]
+        places = {zeta: place for place, zeta in enumerate(sorted(set(panel["zeta"])))}
+        for colour, policy in zip(POLICY_LINES, dict.fromkeys(panel["policy"])):
+            for n, line_style in zip(sizes, ("--", "-")):
+                line = panel[(panel["policy"] == policy) & (panel["n"] == n)].sort_values("zeta")
+                x = line["zeta"].map(places)
+                axis.plot(
+                    x, 100 * line["accuracy"], line_style, color=colour, marker="o", markersize=4, label=f"{policy}, n = {n}"
+                )
+                if n == sizes[-1]:
+                    axis.fill_between(x, 100 * line["low"], 100 * line["high"], color=colour, alpha=0.12, linewidth=0)
+        axis.set_xticks(list(places.values()), [f"{zeta:g}" for zeta in places])
+        axis.set_title(benchmark, fontsize=10)
+        axis.set_xlabel("margin ζ")
+        axis.set_ylabel("right answers, %")
+    figure.set_size_inches(6.4, figure.get_figheight())
+    _legend_below(figure, next(iter(panels.values())), 3)
+    return figure
+
+
+def compute_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Accuracy against the CPU seconds that n samples, and their scores where there are any, take a question."""
+    table = study.table("main")
+    table = table[table["method"].isin({"pass@1", "self-consistency"} | {study.run(run).method for run in runs})]
+    costs = seconds_a_sample(study, list(runs))
+    joined = table.merge(costs, on=["policy", "benchmark"])
+    scored = ~joined["method"].isin(["pass@1", "self-consistency"])
+    return joined.assign(seconds=joined["n"] * (joined["sampling"] + scored * joined["scoring"]))
+
+
+def _draw_compute(data: pd.DataFrame) -> Figure:
+    figure, panels = _panels(data)
+    for (benchmark, policy), axis in panels.items():
+        panel = data[(data["policy"] == policy) & (data["benchmark"] == benchmark)]
+        for method in sorted(set(panel["method"]) - {"pass@1"}, key=method_order):
+            line, look = panel[panel["method"] == method].sort_values("n"), style(method)
+            axis.plot(
+                line["seconds"], 100 * line["accuracy"], color=look.colour, linestyle=look.line, marker=".", label=look.name
+            )
+        axis.set_xscale("log")
+    for axis in list(panels.values())[-len(set(data["policy"])) :]:
+        axis.set_xlabel("CPU seconds a question")
+    _legend_below(figure, next(iter(panels.values())), 4)
+    return figure
+
+
+# ---------------------------------------------------------------- what Monte Carlo says of steps
+
+
+def _audited(study: Study) -> pd.DataFrame:
+    """One row a step of the audit set that has completions: its place, its truth, hits and counts."""
+    rows = []
+    for solution in study.labels(study.evaluation.audit).itertuples():
+        truth = step_truth(solution.prompt, list(solution.completions))
+        steps = zip(truth, solution.hits, solution.counts)
+        for place, (right, hits, count) in enumerate(list(steps)[:-1]):  # the last label is the solution's own grade
+            rows.append({"question_id": solution.question_id, "step": place + 1, "right": right, "hits": hits, "count": count})
+    return pd.DataFrame(rows)
+
+
+def assumption_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Share of completions that are right after right and after wrong prefixes, by the prefix's length."""
+    steps, paper = _audited(study), study.paper
+    clusters = pd.Series({name: name for name in steps["question_id"].unique()})
+    bootstrap = Bootstrap(clusters, paper.resamples, paper.seed)
+    rows = []
+    for (step, right), group in steps.groupby(["step", "right"]):
+        sums = group.groupby("question_id")[["hits", "count"]].sum().reindex(bootstrap.questions, fill_value=0).to_numpy(float)
+        low, high = interval(bootstrap.ratios(sums[None, :, 0], sums[None, :, 1]), paper.confidence)
+        share = group["hits"].sum() / group["count"].sum()
+        rows.append({"step": step, "right": right, "share": share, "low": low, "high": high, "prefixes": len(group)})
+    return pd.DataFrame(rows)
+
+
+def _draw_assumption(data: pd.DataFrame) -> Figure:
+    figure, axis = plt.subplots(figsize=(5.6, 3.8))
+    for right, offset, name in ((True, -0.18, RIGHT), (False, 0.18, FIRST_WRONG)):
+        part = data[data["right"] == right]
+        spread = np.clip([part["share"] - part["low"], part["high"] - part["share"]], 0, None)
+        axis.bar(
+            part["step"] + offset,
+            100 * part["share"],
+            0.34,
+            color=STEP_COLOURS[name],
+            label=f"after a {'right' if right else 'wrong'} prefix",
+        )
+        axis.errorbar(
+            part["step"] + offset, 100 * part["share"], 100 * spread, fmt="none", ecolor="black", elinewidth=1, capsize=2
+        )
+    axis.set_xlabel("steps of the prefix")
+    axis.set_ylabel("completions that are right, %")
+    axis.set_xticks(sorted(set(data["step"])))
+    axis.set_ylim(0, 105)
+    _legend_below(figure, axis, 2, 0.35)
+    return figure
+
+
+def label_audit_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Error rates of hard Monte Carlo labels against the truth for every k up to the number of completions made."""
+    steps = _audited(study)
+    most = int(steps["count"].max())
+    rows = []
+    for k in range(1, most + 1):
+        any_hit = np.array([1 - comb(c - h, k) / comb(c, k) for h, c in zip(steps["hits"], steps["count"])])
+        right = steps["right"].to_numpy()
+        rows.append({"k": k, "false_positive": any_hit[~right].mean(), "false_negative": (1 - any_hit[right]).mean(),
+                     "right_steps": int(right.sum()), "wrong_steps": int((~right).sum())})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _draw_label_audit(data: pd.DataFrame) -> Figure:
+    figure, axis = plt.subplots(figsize=(5.6, 3.8))
+    wrong, right = data["wrong_steps"].iloc[0], data["right_steps"].iloc[0]
+    axis.plot(
+        data["k"],
+        100 * data["false_positive"],
+        color="#D55E00",
+        marker="o",
+        markersize=4,
+        label=f"wrong steps labelled + (of {wrong})",
+    )
+    axis.plot(
+        data["k"],
+        100 * data["false_negative"],
+        color="#0072B2",
+        marker="s",
+        markersize=4,
+        label=f"right steps labelled − (of {right})",
+    )
+    axis.set_xlabel("k, completions a prefix")
+    axis.set_ylabel("labels that are wrong, %")
+    axis.set_xticks(sorted({1, *range(4, int(data["k"].max()) + 1, 4)}))
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.25)
+    _legend_below(figure, axis, 1, 0.55)
+    return figure
+
+
+def q_values_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Mean chance of success by step, right and wrong, and violations of the theorem's order: Monte Carlo and models."""
+    labelled = study.labels(study.evaluation.audit)
+    labelled["steps"] = labelled["completions"].map(tuple)
+    sources = {MONTE_CARLO: {(row.question_id, row.steps): np.array(row.soft_labels) for row in labelled.itertuples()}}
+    for run in runs:
+        parts = [study.solutions(scorer, study.evaluation.audit) for scorer in study.scorers(run)]
+        means = {
+            (row.question_id, row.steps): np.mean([part.at[row.Index, "step_scores"] for part in parts], axis=0)
+            for row in parts[0].itertuples()
+        }
+        sources[study.run(run).method] = means
+    rows = []
+    for source, values in sources.items():
+        start = None if source == MONTE_CARLO else 0.0
+        seen: dict[tuple[int, bool], list[float]] = {}
+        failed = total = 0
+        for solution in labelled.itertuples():
+            truth = step_truth(solution.prompt, list(solution.steps))
+            value = values[solution.question_id, solution.steps]
+            one, many = (
+                theory.violations(value[:-1], truth[:-1], start)
+                if source == MONTE_CARLO
+                else theory.violations(value, truth, start)
+            )
+            failed, total = failed + one, total + many
+            for place, (right, q) in enumerate(zip(truth, value)):
+                if source != MONTE_CARLO or place < len(truth) - 1:
+                    seen.setdefault((place + 1, right), []).append(float(q))
+        for (step, right), qs in sorted(seen.items()):
+            if len(qs) >= LEAST_STEPS:
+                share = float(np.mean(qs if source == MONTE_CARLO else probability(np.array(qs))))
+                rows.append({"source": source, "step": step, "right": right, "q": _safe_logit(share, len(qs)), "steps": len(qs),
+                             "violated": failed, "inequalities": total})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+LEAST_STEPS = 5
+
+
+def _safe_logit(share: float, count: int) -> float:
+    """The logit, of at most half a case from 0 or 1."""
+    edge = 0.5 / count
+    bounded = min(max(share, edge), 1 - edge)
+    return float(np.log(bounded / (1 - bounded)))
+
+
+def _draw_q_values(data: pd.DataFrame) -> Figure:
+    sources = list(dict.fromkeys(data["source"]))
+    figure, axes = plt.subplots(1, len(sources), figsize=(3.7 * len(sources), 4.2), squeeze=False)
+    for axis, source in zip(axes[0], sources):
+        part = data[data["source"] == source]
+        for right, name in ((True, RIGHT), (False, FIRST_WRONG)):
+            line = part[part["right"] == right]
+            axis.plot(
+                line["step"],
+                line["q"],
+                color=STEP_COLOURS[name],
+                marker="o",
+                markersize=4,
+                label=f"{'right' if right else 'wrong'} steps",
+            )
+        axis.axhline(0, color="#999999", linewidth=1, linestyle=":")
+        share = part["violated"].iloc[0] / part["inequalities"].iloc[0]
+        title = source if source == MONTE_CARLO else printed(source)
+        axis.set_title(
+            f"{title}\n{part['violated'].iloc[0]} of {part['inequalities'].iloc[0]} inequalities reversed ({100 * share:.0f} %)",
+            fontsize=9,
+        )
+        axis.set_xlabel("step")
+        axis.set_xticks(sorted(set(part["step"])))
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("Q, logit of the mean chance")
+    _legend_below(figure, axes[0][0], 2, 0.35)
+    return figure
+
+
+def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """One audited solution: its steps, their truth, their Monte Carlo labels and the Q of a run, by a rule that sees no score."""
+    labelled = study.labels(study.evaluation.audit)
+    labelled["truth"] = [step_truth(prompt, list(steps)) for prompt, steps in zip(labelled["prompt"], labelled["completions"])]
+    right, wrong = (labelled["truth"].map(lambda truth, kind=kind: truth.count(kind)) for kind in (True, False))
+    ranked = labelled.assign(scarcer=np.minimum(right, wrong), uneven=(right - wrong).abs())
+    order = ["scarcer", "uneven", "question_id", "policy"]
+    chosen = ranked.sort_values(order, ascending=[False, True, True, True], kind="stable").iloc[0]
+    truth = chosen["truth"]
+    scores = []
+    for scorer in study.scorers(runs[0]):
+        rows = study.solutions(scorer, study.evaluation.audit)
+        same = rows[(rows["question_id"] == chosen.question_id) & (rows["steps"] == tuple(chosen.completions))]
+        scores.append(same["step_scores"].iloc[0])
+    return pd.DataFrame(
+        {
+            "question": chosen.prompt,
+            "step": range(1, len(truth) + 1),
+            "text": list(chosen.completions),
+            "right": truth,
+            "hits": list(chosen.hits),
+            "count": list(chosen.counts),
+            "label": list(chosen.labels),
+            "q": np.mean(scores, axis=0),
+            "method": study.run(runs[0]).method,
+        }
+    )
+
+
+def _draw_framework(data: pd.DataFrame) -> Figure:
+    steps = len(data)
+    figure, (text, bars) = plt.subplots(1, 2, figsize=(10.5, 0.62 * steps + 1.7), width_ratios=(1.7, 1))
+    colours = [STEP_COLOURS[RIGHT] if right else STEP_COLOURS[FIRST_WRONG] for right in data["right"]]
+    text.set_xlim(0, 1)
+    text.set_ylim(steps + 0.6, -0.9)
+    text.axis("off")
+    question = data["question"].iloc[0]
+    cut = question.rfind(" . ", 0, len(question) // 2 + 12) + 2
+    text.text(0, -0.45, f"{question[:cut]}\n{question[cut:].strip()}", fontsize=8.5, va="center", wrap=True)
+    for place, (row, colour) in enumerate(zip(data.itertuples(), colours)):
+        sign = "+" if row.label >= 0.5 else "−"
+        text.text(0.02, place + 0.6, f"{row.step}   {row.text}", fontsize=9, va="center",
+                  bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour})  # fmt: skip
+        text.text(0.99, place + 0.6, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
+    text.text(0.99, -0.05, "completions right, label", fontsize=8, ha="right", va="center", color="#555555")
+    bars.barh(np.arange(steps) + 0.6, data["q"], 0.6, color=colours)
+    bars.axvline(0, color="black", linewidth=1)
+    bars.set_ylim(steps + 0.6, -0.9)
+    bars.set_yticks(np.arange(steps) + 0.6, [str(step) for step in data["step"]])
+    bars.set_xlabel(f"Q of each step, {printed(data['method'].iloc[0])} (start: 0)")
+    for side in ("top", "right"):
+        bars.spines[side].set_visible(False)
+    span = max(abs(data["q"])) or 1.0
+    bars.set_xlim(-1.3 * span, 1.3 * span)
+    for place, q in enumerate(data["q"]):
+        bars.text(
+            q + (0.04 if q >= 0 else -0.04) * span,
+            place + 0.6,
+            f"{q:.2f}",
+            fontsize=8.5,
+            va="center",
+            ha="left" if q >= 0 else "right",
+        )
+    figure.tight_layout()
+    return figure
+
+
+# ---------------------------------------------------------------- what models say of steps
+
+
+def _steps_by_kind(study: Study, run: str) -> pd.DataFrame:
+    """Every step score of the distinct test solutions whose truth is known, with what kind of step it is."""
+    rows = []
+    for benchmark in study.evaluation.benchmarks:
+        for scorer in study.scorers(run):
+            for solution in study.solutions(scorer, benchmark).itertuples():
+                if solution.first_error == solution.first_error:
+                    error = solution.first_error if solution.first_error != ALL_RIGHT else len(solution.steps)
+                    for place, score in enumerate(solution.step_scores):
+                        kind = RIGHT if place < error else FIRST_WRONG if place == error else LATER_WRONG
+                        rows.append((kind, score))
+    return pd.DataFrame(rows, columns=["kind", "score"])
+
+
+BINS = np.linspace(-12, 12, 49)
+
+
+def separation_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Histograms of step scores for right, first wrong and later wrong steps, and the chance that a right one is higher."""
+    from pqm.evaluate.estimators import area_under_curve
+
+    rows = []
+    for run in runs:
+        steps = _steps_by_kind(study, run)
+        known = steps[steps["kind"] != LATER_WRONG]
+        auc = area_under_curve(known["score"].to_numpy(), (known["kind"] == RIGHT).to_numpy())
+        for kind, group in steps.groupby("kind"):
+            counts, _ = np.histogram(np.clip(group["score"], BINS[0], BINS[-1]), BINS)
+            for low, share in zip(BINS, counts / len(group)):
+                rows.append(
+                    {"method": study.run(run).method, "kind": kind, "from": low, "share": share, "steps": len(group), "auc": auc}
+                )
+    return pd.DataFrame(rows)
+
+
+def _draw_separation(data: pd.DataFrame) -> Figure:
+    methods = sorted(set(data["method"]), key=method_order)
+    columns = min(3, len(methods))
+    figure, axes = plt.subplots(
+        -(-len(methods) // columns),
+        columns,
+        figsize=(3.6 * columns, 2.6 * -(-len(methods) // columns) + 0.5),
+        sharex=True,
+        squeeze=False,
+    )
+    for axis, method in zip(axes.flat, methods):
+        part = data[data["method"] == method]
+        for kind in STEP_COLOURS:
+            line = part[part["kind"] == kind]
+            axis.stairs(100 * line["share"], BINS, color=STEP_COLOURS[kind], linewidth=1.4, label=f"{kind} steps")
+        axis.set_title(f"{printed(method)}: AUC {part['auc'].iloc[0]:.3f}", fontsize=10)
+        axis.grid(alpha=0.25)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("steps, %")
+    for axis in axes[-1]:
+        axis.set_xlabel("step score, logit")
+    for axis in list(axes.flat)[len(methods) :]:
+        axis.axis("off")
+    _legend_below(figure, axes[0][0], 3, 0.4)
+    return figure
+
+
+def calibration_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Of the steps with a score in each tenth of sigma, how many are right, and the expected calibration error."""
+    rows = []
+    for run in runs:
+        steps = _steps_by_kind(study, run)
+        chance, right = probability(steps["score"].to_numpy()), (steps["kind"] == RIGHT).to_numpy()
+        bins = np.minimum((10 * chance).astype(int), 9)
+        error = sum(abs(chance[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in set(bins.tolist()))
+        for b in sorted(set(bins.tolist())):
+            inside = bins == b
+            rows.append(
+                {
+                    "method": study.run(run).method,
+                    "predicted": chance[inside].mean(),
+                    "right": right[inside].mean(),
+                    "steps": int(inside.sum()),
+                    "calibration_error": error,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _draw_calibration(data: pd.DataFrame) -> Figure:
+    figure, axis = plt.subplots(figsize=(5.4, 5.2))
+    axis.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+    for method in sorted(set(data["method"]), key=method_order):
+        line, look = data[data["method"] == method], style(method)
+        axis.plot(
+            line["predicted"],
+            line["right"],
+            color=look.colour,
+            marker="o",
+            markersize=4,
+            label=f"{look.name}: {line['calibration_error'].iloc[0]:.2f}",
+        )
+    axis.set_xlabel("σ of the step score")
+    axis.set_ylabel("share of right steps")
+    axis.set_aspect("equal")
+    axis.grid(alpha=0.25)
+    _legend_below(figure, axis, 2, 0.8)
+    return figure
+
+
+# ---------------------------------------------------------------- exact processes
+
+
+STEPS = 6
+
+
+def theory_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Exact values: a chain that keeps the theorem, the share of broken inequalities over all chains, and two roads that break it."""
+    rows = []
+    kept = theory.chain(0.95, 0.1, STEPS)
+    for t, (right, wrong) in enumerate(theory.q_star(kept)[:-1]):
+        rows.append({"panel": "chain", "x": t, "y": right, "series": "right"})
+        if t:
+            rows.append({"panel": "chain", "x": t, "y": wrong, "series": "wrong"})
+    grid = np.linspace(0.05, 0.95, 19)
+    for stay in grid:
+        for recover in grid:
+            rows.append(
+                {
+                    "panel": "grid",
+                    "x": stay,
+                    "y": recover,
+                    "series": "violated",
+                    "value": theory.chain(stay, recover, STEPS).violated(),
+                }
+            )
+    roads = theory.two_roads(0.99, 0.85, 0.3, 0.05, STEPS)
+    for t, (easy, hard, wrong) in enumerate(theory.q_star(roads)[:-1]):
+        if t == 0:
+            rows.append({"panel": "roads", "x": 0, "y": easy, "series": "start"})
+        else:
+            rows += [
+                {"panel": "roads", "x": t, "y": q, "series": name}
+                for q, name in ((easy, "easy road"), (hard, "hard road"), (wrong, "wrong"))
+            ]
+    frame = pd.DataFrame(rows)
+    frame.loc[frame["panel"] == "roads", "value"] = roads.violated()
+    return frame
+
+
+def _draw_theory(data: pd.DataFrame) -> Figure:
+    figure, (chain, grid, roads) = plt.subplots(1, 3, figsize=(11.6, 3.9), width_ratios=(1, 1.15, 1))
+    part = data[data["panel"] == "chain"]
+    for name, colour in (("right", STEP_COLOURS[RIGHT]), ("wrong", STEP_COLOURS[FIRST_WRONG])):
+        line = part[part["series"] == name]
+        chain.plot(line["x"], line["y"], color=colour, marker="o", markersize=4, label=f"after a {name} step")
+    chain.set_title("stay .95, recover .10: the order holds", fontsize=10)
+    square = data[data["panel"] == "grid"].pivot(index="y", columns="x", values="value")
+    image = grid.pcolormesh(square.columns, square.index, 100 * square, cmap="cividis", vmin=0)
+    grid.plot([0.05, 0.95], [0.05, 0.95], color="white", linestyle="--", linewidth=1.2)
+    grid.set_xlabel("chance to stay right")
+    grid.set_ylabel("chance to recover")
+    grid.set_title("inequalities reversed, %", fontsize=10)
+    grid.set_aspect("equal")
+    figure.colorbar(image, ax=grid, fraction=0.046)
+    part = data[data["panel"] == "roads"]
+    start = part[part["series"] == "start"]["y"].iloc[0]
+    roads.axhline(start, color="#999999", linestyle=":", label="start")
+    for name, colour in (("easy road", STEP_COLOURS[RIGHT]), ("hard road", "#56B4E9"), ("wrong", STEP_COLOURS[FIRST_WRONG])):
+        line = part[part["series"] == name]
+        roads.plot(line["x"], line["y"], color=colour, marker="o", markersize=4, label=name)
+    roads.set_title(f"two roads: {100 * part['value'].iloc[0]:.0f} % reversed", fontsize=10)
+    for axis in (chain, roads):
+        axis.set_xlabel("step")
+        axis.set_ylabel("Q*")
+        axis.grid(alpha=0.25)
+        axis.legend(fontsize=8, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+# ---------------------------------------------------------------- writing
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure: the frame that is drawn, and how."""
+
+    data: Callable[[Study, Sequence[str]], pd.DataFrame]
+    draw: Callable[[pd.DataFrame], Figure]
+
+
+FIGURES = {
+    "framework": Drawing(framework_data, _draw_framework),
+    "best_of_n": Drawing(best_of_n_data, _draw_best_of_n),
+    "margin": Drawing(margin_data, _draw_margin),
+    "votes": Drawing(votes_data, _draw_votes),
+    "assumption": Drawing(assumption_data, _draw_assumption),
+    "q_values": Drawing(q_values_data, _draw_q_values),
+    "label_audit": Drawing(label_audit_data, _draw_label_audit),
+    "separation": Drawing(separation_data, _draw_separation),
+    "calibration": Drawing(calibration_data, _draw_calibration),
+    "compute": Drawing(compute_data, _draw_compute),
+    "theory": Drawing(theory_data, _draw_theory),
+}
+
+
+def draw_figure(name: str, study: Study, output: Path) -> None:
+    """Write `{name}.svg`, `.png`, `.pdf` and the drawn numbers, `.csv`, to the folder `output`; the same input gives the same bytes.
 
     Raises:
-        PqmError: no figure has this name.
+        PqmError: no figure has this name, or the study does not list it.
     """
     if name not in FIGURES:
         raise PqmError(f"no figure is named {name!r}; expected one of {', '.join(FIGURES)}")
+    if name not in study.paper.figures:
+        raise PqmError(f"{study.folder / 'paper.yaml'}: figure {name!r} is not listed")
     plt.rcParams.update({"svg.hashsalt": "pqm", "svg.fonttype": "path"})
-    try:
-        content = pd.read_csv(table)
-    except FileNotFoundError:
-        raise PqmError(f"{table}: missing; figure {name} is drawn from it") from None
-    figure = FIGURES[name](content)
-    for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+    data = FIGURES[name].data(study, study.paper.figures[name])
+    figure = FIGURES[name].draw(data)
+    with formats.whole_file(output / f"{name}.csv") as part:
+        data.to_csv(part, index=False, float_format="%.4f")
+    for form, metadata in (("svg", {"Date": None}), ("png", {"Software": None}), ("pdf", {"CreationDate": None})):
         with formats.whole_file(output / f"{name}.{form}") as part:
             figure.savefig(part, format=form, dpi=150, metadata=metadata)
     plt.close(figure)

@@ -1,67 +1,141 @@
-"""Intervals: a paired bootstrap over question clusters and training seeds."""
+"""Intervals and tests: a paired bootstrap over question clusters and training seeds.
+
+Clusters and seeds are drawn as Rao and Wu (1988) do: one fewer than there are, with replacement, so that the variance of a
+resampled mean is the unbiased estimate and not a third too small where there are three seeds.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import stats
 
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate import join, judge
 from pqm.evaluate.estimators import AGGREGATIONS
 
+Floats = NDArray[np.float64]
 CELL = ["policy", "benchmark", "backbone", "method", "aggregation", "n"]
+POWER = 0.8
+
+
+def draw(units: int, resamples: int, random: np.random.Generator) -> Floats:
+    """How much each unit weighs in each resample, mean 1; a single unit always weighs 1. Shape [resamples, units]."""
+    if units == 1:
+        return np.ones((resamples, 1))
+    drawn = random.multinomial(units - 1, np.full(units, 1 / units), size=resamples).astype(np.float64)
+    return drawn * (units / (units - 1))
 
 
 class Bootstrap:
     """Resamples of one benchmark's question clusters, the same for every method, so that comparisons are paired.
 
-    A resample draws as many clusters as there are, with replacement; a question weighs how often its cluster was drawn.
-    A method's training seeds are drawn with replacement too (a hierarchical bootstrap).
+    A question weighs what its cluster weighs. A method's training seeds are drawn too (a hierarchical bootstrap).
     """
 
     def __init__(self, clusters: pd.Series, resamples: int, seed: int) -> None:
         """`clusters`: the cluster of each question, indexed by question id."""
         self.questions = clusters.sort_index().index
         codes, names = pd.factorize(clusters.sort_index())
-        random = np.random.default_rng(seed)
-        drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-        weights = drawn[:, codes].astype(np.float64)
-        self.weights: NDArray[np.float64] = weights / weights.sum(axis=1, keepdims=True)
+        self.clusters = len(names)
+        self.question_weights = draw(len(names), resamples, np.random.default_rng(seed))[:, codes]
         self._seed_draws = np.random.default_rng(seed + 1)
-        self._seed_weights: dict[int, NDArray[np.float64]] = {}
+        self._seed_weights: dict[int, Floats] = {}
 
-    def seed_weights(self, seeds: int) -> NDArray[np.float64]:
+    def seed_weights(self, seeds: int) -> Floats:
         """Shape [resamples, seeds], rows sum to 1; the same for every method with as many seeds."""
         if seeds not in self._seed_weights:
-            drawn = self._seed_draws.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(self.weights))
-            self._seed_weights[seeds] = drawn / seeds
+            self._seed_weights[seeds] = draw(seeds, len(self.question_weights), self._seed_draws) / seeds
         return self._seed_weights[seeds]
 
-    def means(self, accuracy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def means(self, accuracy: Floats) -> Floats:
         """The mean in each resample; `accuracy` has shape [seeds, questions] in the order of `questions`."""
-        return np.einsum("rs,rs->r", self.weights @ accuracy.T, self.seed_weights(len(accuracy)))
+        return self.ratios(accuracy, np.ones_like(accuracy))
+
+    def ratios(self, numerators: Floats, denominators: Floats) -> Floats:
+        """The mean over seeds of sum(numerators) / sum(denominators) in each resample, both of shape [seeds, questions].
+
+        A resample without any denominator gives NaN.
+        """
+        with np.errstate(invalid="ignore"):
+            shares = (self.question_weights @ numerators.T) / (self.question_weights @ denominators.T)
+        return np.einsum("rs,rs->r", shares, self.seed_weights(len(numerators)))
 
 
-def interval(means: NDArray[np.float64], confidence: float) -> tuple[float, float]:
-    """The percentile interval of resampled means."""
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+def interval(means: Floats, confidence: float) -> tuple[float, float]:
+    """The percentile interval of resampled means; NaN is left out."""
+    low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
+
+
+def accuracies(cell: pd.DataFrame, bootstrap: Bootstrap) -> Floats:
+    """Metric rows of one method as an array, shape [seeds, questions] in the bootstrap's order."""
+    return cell.pivot(index="seed", columns="question_id", values="accuracy")[bootstrap.questions].to_numpy()
+
+
+def bootstraps(metrics: pd.DataFrame, resamples: int, seed: int) -> dict[str, Bootstrap]:
+    """One bootstrap for each benchmark of a metric table."""
+    return {
+        str(name): Bootstrap(part.drop_duplicates("question_id").set_index("question_id")["cluster"], resamples, seed)
+        for name, part in metrics.groupby("benchmark", sort=False)
+    }
 
 
 def summarise(metrics: pd.DataFrame, confidence: float, resamples: int, seed: int) -> pd.DataFrame:
     """Accuracy with its interval for every cell of a metric table: columns `CELL`, accuracy, low, high, questions, seeds."""
     rows = []
-    for _, part in metrics.groupby("benchmark", sort=False):
-        clusters = part.drop_duplicates("question_id").set_index("question_id")["cluster"]
-        bootstrap = Bootstrap(clusters, resamples, seed)
-        for key, cell in part.groupby(CELL, sort=False):
-            accuracy = cell.pivot(index="seed", columns="question_id", values="accuracy")[bootstrap.questions].to_numpy()
-            low, high = interval(bootstrap.means(accuracy), confidence)
-            rows.append([*key, float(accuracy.mean()), low, high, accuracy.shape[1], accuracy.shape[0]])
+    draws = bootstraps(metrics, resamples, seed)
+    for key, cell in metrics.groupby(CELL, sort=False):
+        bootstrap = draws[key[1]]
+        accuracy = accuracies(cell, bootstrap)
+        low, high = interval(bootstrap.means(accuracy), confidence)
+        rows.append([*key, float(accuracy.mean()), low, high, accuracy.shape[1], accuracy.shape[0]])
     return pd.DataFrame(rows, columns=[*CELL, "accuracy", "low", "high", "questions", "seeds"])
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two mean accuracies, its interval, its standard error and its two-sided p."""
+
+    difference: float
+    low: float
+    high: float
+    error: float
+    p: float
+
+
+def compare(bootstrap: Bootstrap, ours: Floats, other: Floats, confidence: float) -> Difference:
+    """Paired comparison of two methods, shapes [seeds, questions]; where both have as many seeds, seeds are paired too.
+
+    The p is that of Student's t with the bootstrap's standard error and one degree of freedom fewer than clusters.
+    """
+    draws = bootstrap.means(ours) - bootstrap.means(other)
+    difference, error = float(ours.mean() - other.mean()), float(draws.std(ddof=1))
+    low, high = interval(draws, confidence)
+    if error < 1e-12:
+        return Difference(difference, low, high, 0.0, 1.0 if abs(difference) < 1e-12 else 0.0)
+    p = 2 * float(stats.t.sf(abs(difference) / error, max(1, bootstrap.clusters - 1)))
+    return Difference(difference, low, high, error, p)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjusted p of a family of tests: below alpha exactly where the step-down procedure rejects at alpha."""
+    order = np.argsort(p, kind="stable")
+    adjusted, highest = np.empty(len(p)), 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(p) - rank) * p[index]))
+        adjusted[index] = highest
+    return adjusted.tolist()
+
+
+def smallest_difference(error: float, clusters: int, alpha: float) -> float:
+    """The difference that a two-sided test at `alpha` finds with a chance of `POWER`, given its standard error."""
+    freedom = max(1, clusters - 1)
+    return float((stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - POWER, freedom)) * error)
 
 
 def judge_scores(grades: Path, scores: Path, aggregation: str, n: Sequence[int], resamples: int, seed: int) -> pd.DataFrame:

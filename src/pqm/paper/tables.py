@@ -1,119 +1,472 @@
-"""The tables. To add one: a name in `paper.yaml`, a function here, a caption in `workflow/report/`."""
+"""The tables: each a function of the study and of the runs that `paper.yaml` gives it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from pqm import formats
-from pqm.config import PaperConfig
 from pqm.errors import PqmError
-from pqm.evaluate.estimators import pass_at_n, vote
-from pqm.paper.statistics import summarise
-from pqm.paper.style import method_order, printed
-from pqm.progress import say
-from pqm.questions.published import read_json_lines
+from pqm.evaluate.estimators import AGGREGATIONS, probability
+from pqm.evaluate.first_error import best_threshold, harmonic_mean, hits
+from pqm.paper import cost
+from pqm.paper.statistics import (
+    Bootstrap,
+    accuracies,
+    bootstraps,
+    compare,
+    holm,
+    interval,
+    smallest_difference,
+    summarise,
+)
+from pqm.paper.study import Study
+from pqm.paper.style import SELF_CONSISTENCY, method_order, printed
 
 DIGITS = 4
+CASE_STEPS = 5
 
 
-def main_table(metrics: pd.DataFrame, paper: PaperConfig) -> pd.DataFrame:
-    """Policy x benchmark x method x n with intervals; a run is judged by its own aggregation."""
-    own = metrics.groupby("method", sort=False)["aggregation"].transform("first")
-    rows = summarise(metrics[metrics["aggregation"] == own], paper.confidence, paper.resamples, paper.seed)
-    keys = ["policy", "benchmark", "method", "n"]
+@dataclass
+class Table:
+    """A result: `rows` for machines (CSV), `shown` for people (Markdown, LaTeX), and what the caption adds once it is made."""
+
+    rows: pd.DataFrame
+    shown: pd.DataFrame
+    note: str = ""
+
+
+# ---------------------------------------------------------------- accuracy against n
+
+
+def _summary(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Intervals of every method by its own aggregation, in the study's order of policies and benchmarks."""
+    own = metrics.groupby(["method", "backbone"], sort=False)["aggregation"].transform("first")
+    paper = study.paper
+    return _in_order(study, summarise(metrics[metrics["aggregation"] == own], paper.confidence, paper.resamples, paper.seed))
+
+
+def _in_order(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Benchmarks and policies as the study names them, methods as printed, n rising."""
+    order = {"benchmark": study.evaluation.benchmarks.index, "policy": study.evaluation.policies.index, "method": method_order}
+    keys = [key for key in ("benchmark", "policy", "backbone", "method", "n") if key in rows]
+    # Method keys are tuples, which pandas sorts when they are objects of one column.
     return rows.sort_values(
-        keys, key=lambda column: column.map(method_order) if column.name == "method" else column, kind="stable"
+        keys, key=lambda column: column.map(order[column.name]) if column.name in order else column, kind="stable"
+    ).reset_index(drop=True)
+
+
+def _percent(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for a, low, high in zip(rows["accuracy"], rows["low"], rows["high"])
+    ]
+
+
+def _wide(rows: pd.DataFrame, keys: Sequence[str], marks: dict[tuple[str, ...], str] | None = None) -> pd.DataFrame:
+    """Percentages with their intervals, one column for each n; `marks` are added at the largest n, by `keys`."""
+    cells = rows.assign(cell=_percent(rows), shown=rows["method"].map(printed))
+    if marks:
+        at_largest = cells["n"] == cells["n"].max()
+        names = [marks.get(tuple(key), "") for key in cells[list(keys)].itertuples(index=False)]
+        cells["cell"] = [
+            f"{cell} {mark}" if mark and largest else cell for cell, mark, largest in zip(cells["cell"], names, at_largest)
+        ]
+    order = cells[list(keys)].drop_duplicates()
+    wide = cells.pivot(index=list(keys), columns="n", values="cell").fillna("")
+    wide = wide.loc[list(order.itertuples(index=False, name=None))]
+    wide.columns = [f"n = {n}" for n in wide.columns]
+    wide = wide.reset_index()
+    wide["method"] = wide["method"].map(printed)
+    return wide
+
+
+def main(study: Study, runs: Sequence[str]) -> Table:
+    """Policy x benchmark x method x n, with letters for the differences that hold at the largest n."""
+    metrics = study.metrics(runs)
+    rows = _summary(study, metrics)
+    tests = _tests(study, metrics, runs)
+    marks: dict[tuple[str, ...], str] = {}
+    for test in tests[tests["holds"]].itertuples():
+        key = (test.benchmark, test.policy, test.method)
+        arrow = "" if test.difference > 0 else "↓"
+        marks[key] = (marks.get(key, "") + f" {LETTERS[test.reference]}{arrow}").strip()
+    return Table(rows, _wide(rows, ["benchmark", "policy", "method"], marks), _tests_note(tests))
+
+
+# Which reference a letter in the main table stands for.
+LETTERS = {"self-consistency": "s", "proofreader": "m", "bce": "b"}
+
+
+def differences(study: Study, runs: Sequence[str]) -> Table:
+    """Every test behind the letters of the main table."""
+    tests = _tests(study, study.metrics(runs), runs)
+    shown = pd.DataFrame(
+        {
+            "benchmark": tests["benchmark"],
+            "policy": tests["policy"],
+            "method": tests["method"].map(printed),
+            "against": tests["reference"].map(printed),
+            "difference": [
+                f"{100 * d:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+                for d, low, high in zip(tests["difference"], tests["low"], tests["high"])
+            ],
+            "p": tests["p"].map("{:.4f}".format),
+            "p, Holm": tests["p_holm"].map("{:.4f}".format),
+            "holds": np.where(tests["holds"], "yes", ""),
+        }
+    )
+    return Table(tests, shown, _tests_note(tests))
+
+
+def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
+    """One family: each trained method against self-consistency, the backbone's own mark and BCE, at the largest n of every cell."""
+    paper, n = study.paper, max(study.evaluation.n)
+    draws = bootstraps(metrics, paper.resamples, paper.seed)
+    trained = [study.run(run) for run in runs]
+    rows = []
+    for policy, benchmark in study.cells:
+        cell = metrics[(metrics["policy"] == policy) & (metrics["benchmark"] == benchmark) & (metrics["n"] == n)]
+        values = {
+            method: accuracies(part[part["aggregation"] == part["aggregation"].iloc[0]], draws[benchmark])
+            for method, part in cell.groupby("method", sort=False)
+        }
+        for method in sorted({run.method for run in trained}, key=method_order):
+            for reference in (name for name in LETTERS if name in values and name != method):
+                found = compare(draws[benchmark], values[method], values[reference], paper.confidence)
+                rows.append(
+                    {"benchmark": benchmark, "policy": policy, "method": method, "reference": reference, "n": n}
+                    | {"difference": found.difference, "low": found.low, "high": found.high, "error": found.error, "p": found.p}
+                    | {"clusters": draws[benchmark].clusters}
+                )
+    tests = pd.DataFrame(rows)
+    tests["p_holm"] = holm(tests["p"].tolist())
+    tests["holds"] = tests["p_holm"] < 1 - paper.confidence
+    return tests
+
+
+def _tests_note(tests: pd.DataFrame) -> str:
+    """How many tests there were and hold, and the median over them of the difference that could have been found."""
+    alone = [smallest_difference(row.error, row.clusters, 0.05) for row in tests.itertuples()]
+    first = [smallest_difference(row.error, row.clusters, 0.05 / len(tests)) for row in tests.itertuples()]
+    return (
+        f"Of the {len(tests)} tests at n = {tests['n'].iloc[0]} {int(tests['holds'].sum())} hold. With a chance of 80 % so many"
+        f" questions show a difference of {100 * np.median(alone):.1f} points in a single test at 5 %, of"
+        f" {100 * np.median(first):.1f} points in Holm's first step (medians over the tests)."
     )
 
 
-TABLES: dict[str, Callable[[pd.DataFrame, PaperConfig], pd.DataFrame]] = {"main": main_table}
+def backbones(study: Study, runs: Sequence[str]) -> Table:
+    """The same losses from several backbones."""
+    metrics = study.metrics(runs)
+    trained = metrics[~metrics["method"].str.endswith(SELF_CONSISTENCY)]
+    methods = {study.run(run).method for run in runs}
+    rows = _summary(study, trained[trained["method"].isin(methods | {"pass@1", "self-consistency"})])
+    order = list(dict.fromkeys(["none", *(study.run(run).backbone for run in runs)]))
+    rows = rows.sort_values("backbone", key=lambda column: column.map(order.index), kind="stable")
+    rows = _in_order(study, rows.assign(backbone=pd.Categorical(rows["backbone"], order))).astype({"backbone": str})
+    return Table(rows, _wide(rows, ["benchmark", "policy", "backbone", "method"]), _seeds_note(study, runs))
 
 
-def make_table(name: str, paper: PaperConfig, metrics: Sequence[Path], caption: Path, output: Path) -> None:
-    """Write `{name}.csv` (long), `{name}.md` and `{name}.tex` (a column for each n) to the folder `output`.
+def ablation(study: Study, runs: Sequence[str]) -> Table:
+    """The runs of a table, without votes and references but pass@1."""
+    metrics = study.metrics(runs)
+    kept = {study.run(run).method for run in runs} | {"pass@1"}
+    rows = _summary(study, metrics[metrics["method"].isin(kept)])
+    return Table(rows, _wide(rows, ["benchmark", "policy", "method"]), _seeds_note(study, runs))
+
+
+def _seeds_note(study: Study, runs: Sequence[str]) -> str:
+    counts = {run: len(study.seeds(run)) for run in runs}
+    groups = {count: [run for run in runs if counts[run] == count] for count in sorted(set(counts.values()), reverse=True)}
+    return "Training seeds: " + "; ".join(f"{count} for {', '.join(names)}" for count, names in groups.items()) + "."
+
+
+def self_consistency(study: Study, runs: Sequence[str]) -> Table:
+    """Votes, reward models, and both together."""
+    metrics = study.metrics(runs)
+    alone = {study.run(run).method for run in runs}
+    kept = alone | {method + SELF_CONSISTENCY for method in alone} | {"self-consistency"}
+    rows = _summary(study, metrics[metrics["method"].isin(kept)])
+    return Table(rows, _wide(rows, ["benchmark", "policy", "method"]))
+
+
+def aggregations(study: Study, runs: Sequence[str]) -> Table:
+    """Best-of-n by each aggregation of the step scores, and how often the lowest step is the last."""
+    metrics = study.metrics(runs, references=False)
+    metrics = metrics[~metrics["method"].str.endswith(SELF_CONSISTENCY)]
+    paper = study.paper
+    rows = _in_order(study, summarise(metrics, paper.confidence, paper.resamples, paper.seed))
+    last = {
+        (study.run(run).method, benchmark, policy): _minima_on_last(study, run, policy, benchmark)
+        for run in runs
+        for policy, benchmark in study.cells
+    }
+    rows["minimum_is_last"] = [last[row.method, row.benchmark, row.policy] for row in rows.itertuples()]
+    largest = rows[rows["n"] == rows["n"].max()]
+    grouped = largest.groupby(["benchmark", "method", "aggregation"], sort=False)["accuracy"].mean().unstack()
+    shown = (100 * grouped[[name for name in AGGREGATIONS if name in grouped]]).map(
+        lambda value: f"{value:.1f}" if value == value else ""
+    )
+    shares = largest.groupby(["benchmark", "method"], sort=False)["minimum_is_last"].mean()
+    shown["minimum is the last step"] = [f"{100 * shares[key]:.0f} %" for key in shown.index]
+    shown = _in_order(study, shown.reset_index())
+    shown["method"] = shown["method"].map(printed)
+    return Table(rows, shown, f"Printed: n = {rows['n'].max()}.")
+
+
+def _minima_on_last(study: Study, run: str, policy: str, benchmark: str) -> float:
+    """Share of the solutions with two and more steps whose lowest step score is the last step's."""
+    shares = []
+    for scorer in study.scorers(run):
+        scores = [np.asarray(one) for one in study.scored(scorer, policy, benchmark)["step_scores"] if len(one) > 1]
+        shares.append(np.mean([int(np.argmin(one)) == len(one) - 1 for one in scores]))
+    return float(np.mean(shares))
+
+
+# ---------------------------------------------------------------- steps
+
+
+def first_error(study: Study, runs: Sequence[str]) -> Table:
+    """F1 of finding the first wrong step on the distinct solutions of all policies, threshold from validation."""
+    paper = study.paper
+    scorers = {study.run(run).method: study.scorers(run) for run in runs} | {"proofreader": ["references/proofreader"]}
+    rows = []
+    for benchmark in study.evaluation.benchmarks:
+        for method, seeds in scorers.items():
+            counts, thresholds = [], []
+            for scorer in seeds:
+                threshold = best_threshold(_annotated(study, scorer, study.evaluation.validation))
+                solutions = _annotated(study, scorer, benchmark)
+                found = hits(solutions, threshold)
+                counts.append(
+                    solutions[["question_id", "cluster"]]
+                    .assign(
+                        erroneous=found.erroneous.astype(float),
+                        found=(found.right & found.erroneous).astype(float),
+                        correct=(~found.erroneous).astype(float),
+                        passed=(found.right & ~found.erroneous).astype(float),
+                    )
+                    .groupby(["question_id", "cluster"], as_index=False)
+                    .sum()
+                )
+                thresholds.append(threshold)
+            rows.append({"benchmark": benchmark, "method": method} | _f1_row(counts, paper.confidence, paper.resamples, paper.seed)
+                        | {"threshold": float(np.mean(thresholds)), "seeds": len(seeds)})  # fmt: skip
+    frame = _in_order(study, pd.DataFrame(rows))
+    shown = pd.DataFrame(
+        {
+            "benchmark": frame["benchmark"],
+            "method": frame["method"].map(printed),
+            "first error found": frame["on_erroneous"].map(_share),
+            "right solutions passed": frame["on_correct"].map(_share),
+            "F1": [
+                f"{100 * f1:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if f1 == f1 else "not defined"
+                for f1, low, high in zip(frame["f1"], frame["low"], frame["high"])
+            ],
+            "threshold (logit)": frame["threshold"].map("{:.2f}".format),
+        }
+    )
+    sizes = frame.drop_duplicates("benchmark")
+    described = "; ".join(f"{row.benchmark}: {row.erroneous} with an error, {row.correct} without" for row in sizes.itertuples())
+    return Table(frame, shown, f"Distinct solutions: {described}.")
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value == value else "no such solution"
+
+
+def _annotated(study: Study, scorer: str, dataset: str) -> pd.DataFrame:
+    solutions = study.solutions(scorer, dataset)
+    return solutions[solutions["first_error"].notna()].reset_index(drop=True)
+
+
+def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, seed: int) -> dict[str, float]:
+    """F1 averaged over seeds with its interval; `counts` has a row a question for each seed."""
+    clusters = counts[0].set_index("question_id")["cluster"]
+    bootstrap = Bootstrap(clusters, resamples, seed)
+    stacked = {
+        name: np.stack([part.set_index("question_id")[name].loc[bootstrap.questions].to_numpy() for part in counts])
+        for name in ("erroneous", "found", "correct", "passed")
+    }
+    totals = {name: values.sum(axis=1) for name, values in stacked.items()}
+    per_seed = [
+        harmonic_mean(f / e, p / c)
+        for f, e, p, c in zip(totals["found"], totals["erroneous"], totals["passed"], totals["correct"])
+    ]
+    weights = bootstrap.question_weights
+    found, passed = (
+        (weights @ stacked[hit].T) / (weights @ stacked[total].T)
+        for hit, total in (("found", "erroneous"), ("passed", "correct"))
+    )
+    f1 = 2 * found * passed / np.maximum(found + passed, 1e-12)
+    low, high = interval(np.einsum("rs,rs->r", f1, bootstrap.seed_weights(len(counts))), confidence)
+    return {
+        "on_erroneous": float(np.mean(totals["found"] / totals["erroneous"])),
+        "on_correct": float(np.mean(totals["passed"] / totals["correct"])),
+        "f1": float(np.mean(per_seed)),
+        "low": low,
+        "high": high,
+        "erroneous": int(totals["erroneous"][0]),
+        "correct": int(totals["correct"][0]),
+        "questions": len(clusters),
+    }
+
+
+def case_study(study: Study, runs: Sequence[str]) -> Table:
+    """One solution, step by step; which one is fixed by a rule that looks at no score."""
+    benchmark = study.evaluation.benchmarks[0]
+    solution, rule = _case(study.solutions(study.scorers(runs[0])[0], benchmark))
+    rows = pd.DataFrame(
+        {
+            "step": range(1, len(solution.steps) + 1),
+            "text": solution.steps,
+            "right": [not 0 <= solution.first_error <= place for place in range(len(solution.steps))],
+        }
+    )
+    shown = rows.assign(right=np.where(rows["right"], "right", "wrong"))
+    for run in runs:
+        scores = []
+        for scorer in study.scorers(run):
+            table = study.scored(scorer, solution.policy, benchmark).set_index(["question_id", "sample_id"])
+            scores.append(table.at[(solution.question_id, solution.sample_id), "step_scores"])
+        method = study.run(run).method
+        rows[method] = probability(np.mean(scores, axis=0))
+        shown[printed(method)] = rows[method].map("{:.3f}".format)
+    question = study.questions(benchmark).at[solution.question_id, "question"]
+    note = f"Here: {solution.question_id}, {solution.policy} policy; {rule}. The question: {question}"
+    return Table(rows, shown, note)
+
+
+def _case(solutions: pd.DataFrame) -> tuple[pd.Series, str]:
+    """The first solution, by question and sample, with an error between its first and its last step, as long as may be."""
+    inner = solutions[(solutions["first_error"] > 0) & (solutions["first_error"] < solutions["steps"].map(len) - 1)]
+    for length in range(CASE_STEPS, 2, -1):
+        long = inner[inner["steps"].map(len) >= length].sort_values(["question_id", "policy", "sample_id"])
+        if len(long):
+            return long.iloc[0], f"{length} or more steps, whose first error is neither the first nor the last step"
+    ordered = solutions.sort_values(["question_id", "policy", "sample_id"])
+    return ordered.iloc[0], "any number of steps (none has an error inside)"
+
+
+# ---------------------------------------------------------------- graders, cost, the published numbers
+
+
+def grader_disagreement(study: Study, runs: Sequence[str]) -> Table:
+    """How often `math-verify` and the string rules give a sample the same grade."""
+    rows = []
+    for policy, benchmark in study.cells:
+        grades = study.grades(policy, benchmark)
+        first, second = grades["correct"].to_numpy(), grades["second_correct"].to_numpy()
+        rows.append(
+            {
+                "benchmark": benchmark,
+                "policy": policy,
+                "samples": len(grades),
+                "both_right": int((first & second).sum()),
+                "both_wrong": int((~first & ~second).sum()),
+                "only_math_verify": int((first & ~second).sum()),
+                "only_string_rules": int((~first & second).sum()),
+            }
+        )
+    frame = _in_order(study, pd.DataFrame(rows))
+    return Table(frame, frame.rename(columns=lambda name: name.replace("_", " ").replace("math verify", "math-verify")))
+
+
+def cost_ledger(study: Study, runs: Sequence[str]) -> Table:
+    """Jobs, tokens, seconds and memory of every stage."""
+    frame = cost.ledger(study)
+    shown = pd.DataFrame(
+        {
+            "stage": frame["stage"],
+            "jobs": frame["jobs"],
+            "tokens": [f"{tokens / 1e6:.2f} million" if tokens else "" for tokens in frame["tokens"]],
+            "what is counted": frame["counted"],
+            "CPU s": frame["cpu_seconds"].map("{:.0f}".format),
+            "wall-clock s": frame["seconds"].map("{:.0f}".format),
+            "longest job, s": frame["longest_seconds"].map("{:.0f}".format),
+            "peak MB": frame["peak_mb"].map("{:.0f}".format),
+        }
+    )
+    return Table(frame, shown)
+
+
+REPORTED = Path("config/reported.csv")
+
+
+def paper_comparison(study: Study, runs: Sequence[str]) -> Table:
+    """Published numbers beside ours, where the study has the same policy, benchmark, method and n."""
+    reported = pd.read_csv(REPORTED)
+    for row, line in enumerate(reported.itertuples()):
+        if not isinstance(line.source, str) or not line.source.strip():
+            raise PqmError(f"{REPORTED}: row {row}, source: expected where the number was read, found nothing")
+        if not 0 <= line.accuracy <= 1:
+            raise PqmError(f"{REPORTED}: row {row}, accuracy: expected a share in [0, 1], found {line.accuracy}")
+    ours = study.table("main")[["policy", "benchmark", "method", "n", "accuracy", "low", "high"]]
+    keys = ["policy", "benchmark", "method", "n"]
+    joined = reported.merge(ours, on=keys, how="left", suffixes=("_reported", "_ours"))
+    measured = joined["accuracy_ours"].notna()
+    shown = joined[keys].assign(
+        method=joined["method"].map(printed),
+        reported=joined["accuracy_reported"].map(lambda value: f"{100 * value:.1f}"),
+        ours=[f"{100 * value:.1f}" if value == value else "not measured" for value in joined["accuracy_ours"]],
+        interval=[f"[{100 * a:.1f}, {100 * b:.1f}]" if a == a else "" for a, b in zip(joined["low"], joined["high"])],
+        source=joined["source"],
+    )
+    return Table(joined, shown, f"Measured in this study: {int(measured.sum())} of {len(joined)} rows.")
+
+
+# ---------------------------------------------------------------- writing
+
+
+TABLES: dict[str, Callable[[Study, Sequence[str]], Table]] = {
+    "main": main,
+    "differences": differences,
+    "backbones": backbones,
+    "loss_ablation": ablation,
+    "margin_ablation": ablation,
+    "self_consistency": self_consistency,
+    "aggregations": aggregations,
+    "first_error": first_error,
+    "case_study": case_study,
+    "grader_disagreement": grader_disagreement,
+    "cost": cost_ledger,
+    "paper_comparison": paper_comparison,
+}
+
+
+def make_table(name: str, study: Study, caption: Path, output: Path) -> None:
+    """Write `{name}.csv` (long), `{name}.md` and `{name}.tex` to the folder `output`.
 
     Raises:
-        PqmError: no table has this name.
+        PqmError: no table has this name, the study does not list it, or a run that it needs is missing.
     """
     if name not in TABLES:
         raise PqmError(f"no table is named {name!r}; expected one of {', '.join(TABLES)}")
-    table = TABLES[name](pd.concat([formats.read(path, formats.METRICS) for path in metrics], ignore_index=True), paper)
-    wide = _wide(table)
-    text = " ".join(caption.read_text().split())
-    _write(output / f"{name}.csv", table.to_csv(index=False, float_format=f"%.{DIGITS}f"))
-    _write(output / f"{name}.md", f"{wide.to_markdown(index=False)}\n\n{text}\n")
-    _write(output / f"{name}.tex", _latex(wide, name, text))
+    if name not in study.paper.tables:
+        raise PqmError(f"{study.folder / 'paper.yaml'}: table {name!r} is not listed")
+    table = TABLES[name](study, study.paper.tables[name])
+    text = " ".join([*caption.read_text().split(), *table.note.split()])
+    write_text(output / f"{name}.csv", table.rows.to_csv(index=False, float_format=f"%.{DIGITS}f"))
+    write_text(output / f"{name}.md", f"{table.shown.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n")
+    write_text(output / f"{name}.tex", _latex(table.shown, name, text))
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
     with formats.whole_file(path) as part:
         part.write_text(text)
 
 
-def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    """Percentages with half an interval's bounds in brackets, one column for each n."""
-    cells = table.assign(
-        method=table["method"].map(printed),
-        cell=[
-            f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-            for a, low, high in zip(table["accuracy"], table["low"], table["high"])
-        ],
-    )
-    order = cells[["policy", "benchmark", "method"]].drop_duplicates()
-    wide = cells.pivot(index=["policy", "benchmark", "method"], columns="n", values="cell").fillna("")
-    wide = wide.loc[list(order.itertuples(index=False, name=None))]
-    wide.columns = [f"n = {n}" for n in wide.columns]
-    return wide.reset_index()
+def _latex(shown: pd.DataFrame, name: str, caption: str) -> str:
+    body = shown.to_latex(index=False, escape=True, caption=_escaped(caption), label=f"tab:{name}")
+    for sign, command in {"ζ": r"$\zeta$", "σ": r"$\sigma$", "↓": r"$\downarrow$", "≥": r"$\ge$"}.items():
+        body = body.replace(sign, command)
+    return body
 
 
-def _latex(wide: pd.DataFrame, name: str, caption: str) -> str:
-    body = wide.to_latex(index=False, escape=True, caption=caption.replace("``", "").replace("%", r"\%"), label=f"tab:{name}")
-    return body.replace("ζ", r"$\zeta$")
-
-
-def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -> None:
-    """Majority vote and pass@n of GSM8K's published solutions, and how far our grades agree with the publishers'.
-
-    Args:
-        grades: one grade table a model, named `{model}/...parquet`, one sample a question each.
-        solutions: the publishers' file, whose `is_correct` is compared.
-    """
-    parts = {path.parent.name: formats.read(path, formats.GRADES) for path in grades}
-    pooled = pd.concat([part.assign(model=model) for model, part in parts.items()], ignore_index=True)
-    n = list(range(1, len(parts) + 1))
-    rows = [
-        {"models": model, "method": "pass@1", "n": 1, "accuracy": part["correct"].mean(), "questions": len(part)}
-        for model, part in parts.items()
-    ]
-    votes, passes = [], []
-    for index, (_, group) in enumerate(pooled.groupby("question_id", sort=True)):
-        correct = group["correct"].to_numpy()
-        votes.append(vote(list(group["answer"]), correct, np.ones(len(group)), n, 200, np.random.default_rng(index)))
-        passes.append([pass_at_n(correct, k) for k in n])
-    for method, values in (("self-consistency", np.mean(votes, axis=0)), ("pass@n", np.mean(passes, axis=0))):
-        rows += [{"models": "all", "method": method, "n": k, "accuracy": v, "questions": len(votes)} for k, v in zip(n, values)]
-    published = {(number, model): record[model]["is_correct"] for number, record in read_json_lines(solutions) for model in parts}
-    same = [published[int(str(row.question_id).rsplit("-", 1)[1]), row.model] == row.correct for row in pooled.itertuples()]
-    rows.append(
-        {"models": "all", "method": "agreement with is_correct", "n": 1, "accuracy": np.mean(same), "questions": len(same)}
-    )
-    say(f"{sum(same)} of {len(same)} grades agree with the publishers' is_correct ({100 * np.mean(same):.2f} %)")
-    _write(output, pd.DataFrame(rows).to_csv(index=False, float_format=f"%.{DIGITS}f"))
-
-
-def stage_times(benchmarks: Path) -> pd.DataFrame:
-    """Jobs, CPU seconds, longest job in seconds and peak memory of each stage, from Snakemake's benchmark files."""
-    rows = []
-    for path in sorted(benchmarks.rglob("*.tsv")):
-        record = pd.read_csv(path, sep="\t", na_values="-").iloc[0]
-        rows.append(
-            {"stage": path.relative_to(benchmarks).parts[0], "s": record["s"], "cpu": record["cpu_time"], "mb": record["max_rss"]}
-        )
-    if not rows:
-        raise PqmError(f"{benchmarks}: holds no benchmark file; build something first")
-    groups = pd.DataFrame(rows).groupby("stage", sort=False)
-    return pd.DataFrame(
-        {"jobs": groups.size(), "CPU s": groups["cpu"].sum(), "longest job, s": groups["s"].max(), "peak MB": groups["mb"].max()}
-    ).reset_index()
+def _escaped(text: str) -> str:
+    for sign in "%&#_":
+        text = text.replace(sign, rf"\{sign}")
+    return text.replace("``", "")

@@ -89,6 +89,7 @@ class _State:
     step: int
     optimizer: dict[str, Any] | None
     rows: list[dict[str, Any]]
+    tokens: int = 0
 
     @classmethod
     def begin(
@@ -108,8 +109,8 @@ class _State:
             content = torch.load(saved, weights_only=False)
             model.load_state_dict(content["model"])
             state.marks.load_state_dict(content["marks"])
-            state.phase, state.step, state.optimizer, state.rows = (
-                content[key] for key in ("phase", "step", "optimizer", "rows")
+            state.phase, state.step, state.optimizer, state.rows, state.tokens = (
+                content[key] for key in ("phase", "step", "optimizer", "rows", "tokens")
             )
             say(f"going on from phase {state.phase + 1}, step {state.step}")
         return state
@@ -124,6 +125,7 @@ class _State:
                     "step": self.step,
                     "optimizer": self.optimizer,
                     "rows": self.rows,
+                    "tokens": self.tokens,
                 },
                 stream,
             )
@@ -181,6 +183,7 @@ def _run_phase(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
+        state.tokens += int((batch.tokens != tokenizer.pad_token_id).sum())
         done = step + 1
         if (done % config.snapshot_every == 0 and done >= phase.snapshots_from) or done == phase.steps:
             row = _snapshot(config, phase, index, done, loss.item(), corpus, validation, tokenizer, state, work)
@@ -240,6 +243,7 @@ def _snapshot(
         "snapshot": name,
         "phase": index + 1,
         "step": step,
+        "tokens": state.tokens,
         "loss": loss,
         "pass_at_1": float("nan") if phase.token_mark_weight else _pass_at_1(config, state.model, tokenizer, validation),
         "token_auc": token_auc,

@@ -27,6 +27,7 @@ VERBS = {
 }
 OPERATORS = {verb: operator for operator, verbs in VERBS.items() for verb in verbs}
 LARGEST_NUMBER = 20
+ALL_RIGHT = -1
 LARGEST_VALUE = 30
 
 _START = re.compile(r"(\w+) has (\d+) (\w+)")
@@ -157,6 +158,15 @@ def step_truth(question: str, steps: Sequence[str]) -> list[bool]:
         value = value_after
         truth.append(True)
     return truth + [False] * (len(steps) - len(truth))
+
+
+def first_error(question: str, steps: Sequence[str]) -> int | None:
+    """The place of a solution's first wrong step, `ALL_RIGHT` where no step is wrong, None where the question is no story."""
+    try:
+        truth = step_truth(question, steps)
+    except ValueError:
+        return None
+    return truth.index(False) if False in truth else ALL_RIGHT
 
 
 def _follow(step: str, value: int, left: list[Fact], answer: int, is_last: bool) -> int | None:

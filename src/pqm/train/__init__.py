@@ -210,6 +210,7 @@ def _facts(
         "backbone_sha256": content_hash(backbone),
         "solutions": len(data),
         "optimizer_steps": schedule.steps,
+        "tokens": round(sum(len(one.encoded.tokens) for one in data) * training.epochs),
         "validation": log[-1],
     }
 

@@ -1,0 +1,101 @@
+"""Finding a solution's first wrong step: F1 in ProcessBench's definition, with a threshold from validation data only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pqm import formats
+from pqm.errors import PqmError
+from pqm.questions.stories import ALL_RIGHT
+
+CANDIDATES = 200
+
+
+def predict(step_scores: Sequence[float], threshold: float) -> int:
+    """The first step that scores below the threshold, or `ALL_RIGHT`."""
+    below = np.flatnonzero(np.asarray(step_scores, dtype=np.float64) < threshold)
+    return int(below[0]) if len(below) else ALL_RIGHT
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Which solutions are erroneous, and which predictions are right; all of shape [solutions]."""
+
+    erroneous: NDArray[np.bool_]
+    right: NDArray[np.bool_]
+
+    @property
+    def on_erroneous(self) -> float:
+        """Share of the solutions with an error whose first wrong step is found; NaN without any."""
+        return _mean(self.right[self.erroneous])
+
+    @property
+    def on_correct(self) -> float:
+        """Share of the solutions without an error that are let pass; NaN without any."""
+        return _mean(self.right[~self.erroneous])
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both."""
+        return harmonic_mean(self.on_erroneous, self.on_correct)
+
+
+def _mean(values: NDArray[np.bool_]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def harmonic_mean(one: float, other: float) -> float:
+    """0 where both are 0, NaN where one is NaN."""
+    return 0.0 if one + other == 0 else 2 * one * other / (one + other)
+
+
+def hits(solutions: pd.DataFrame, threshold: float) -> Hits:
+    """Predictions for solutions with `step_scores` and the true `first_error`."""
+    predicted = np.array([predict(scores, threshold) for scores in solutions["step_scores"]])
+    truth = solutions["first_error"].to_numpy(dtype=np.int64)
+    return Hits(truth != ALL_RIGHT, predicted == truth)
+
+
+def best_threshold(solutions: pd.DataFrame) -> float:
+    """The threshold with the highest F1 on these (validation) solutions, of `CANDIDATES` quantiles of their step scores.
+
+    The first of equals; without a right or a wrong solution the middle of the scores.
+    """
+    scores = np.concatenate([np.asarray(one, dtype=np.float64) for one in solutions["step_scores"]])
+    candidates = np.unique(np.quantile(scores, np.linspace(0, 1, CANDIDATES)))
+    values = [hits(solutions, threshold).f1 for threshold in candidates]
+    return float(np.median(scores)) if np.isnan(values).all() else float(candidates[int(np.nanargmax(values))])
+
+
+def annotated(grades: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
+    """Scored solutions whose first error is known and that have a step, with `step_scores`."""
+    joined = grades.merge(scores[["question_id", "sample_id", "step_scores"]], on=["question_id", "sample_id"])
+    return joined[joined["first_error"].notna() & (joined["step_scores"].map(len) > 0)].reset_index(drop=True)
+
+
+def judge_first_errors(grades: Path, scores: Path, validation_grades: Path, validation_scores: Path) -> str:
+    """One sentence with F1, its two accuracies and the threshold.
+
+    Raises:
+        PqmError: the truth of no solution is known, or the test solutions lack right or wrong ones.
+    """
+    tables = []
+    for grade_file, score_file in ((validation_grades, validation_scores), (grades, scores)):
+        table = annotated(formats.read(grade_file, formats.GRADES), formats.read(score_file, formats.SCORES))
+        if table.empty:
+            raise PqmError(
+                f"{grade_file}: no scored solution has a known first_error; expected the place of the first wrong step"
+            )
+        tables.append(table)
+    threshold = best_threshold(tables[0])
+    found = hits(tables[1], threshold)
+    if np.isnan(found.f1):
+        raise PqmError(f"{grades}: F1 needs solutions with and without an error")
+    return (
+        f"F1 {found.f1:.4f}: first error found in {found.on_erroneous:.4f} of {int(found.erroneous.sum())} solutions with one,"
+        f" {found.on_correct:.4f} of {int((~found.erroneous).sum())} without one passed; threshold {threshold:.4f}"
+    )

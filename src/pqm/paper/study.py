@@ -1,0 +1,126 @@
+"""What a study built, read by where it lies: the tables and figures are functions of this."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pqm import formats
+from pqm.config import EvaluationConfig, PaperConfig, RunConfig, TrainingConfig, load
+from pqm.errors import PqmError
+from pqm.evaluate import join
+
+REFERENCES = "references"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The settings in `folder` and what was made from them in `data` and `results`."""
+
+    folder: Path
+    data: Path = Path("data")
+    results: Path = Path("results")
+
+    @cached_property
+    def paper(self) -> PaperConfig:
+        return load(PaperConfig, self.folder / "paper.yaml")
+
+    @cached_property
+    def evaluation(self) -> EvaluationConfig:
+        return load(EvaluationConfig, self.folder / "evaluation.yaml")
+
+    @cached_property
+    def training(self) -> TrainingConfig:
+        return load(TrainingConfig, self.folder / "training.yaml")
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """Every judged policy and benchmark."""
+        return [(policy, benchmark) for benchmark in self.evaluation.benchmarks for policy in self.evaluation.policies]
+
+    @property
+    def runs(self) -> list[str]:
+        """Every reward model of the study."""
+        return sorted(path.stem for path in (self.folder / "runs").glob("*.yaml"))
+
+    def run(self, name: str) -> RunConfig:
+        return load(RunConfig, self.folder / "runs" / f"{name}.yaml")
+
+    def seeds(self, run: str) -> tuple[int, ...]:
+        return self.run(run).seeds or self.training.seeds
+
+    def scorers(self, run: str) -> list[str]:
+        """Where below `results/scores` each training seed of a run stands."""
+        return [f"{run}/seed-{seed}" for seed in self.seeds(run)]
+
+    def metrics(self, runs: Sequence[str], references: bool = True) -> pd.DataFrame:
+        """The metric rows of these runs and of the references; the method is what a run compares, not its name.
+
+        Raises:
+            PqmError: a run was not judged; the message names it.
+        """
+        parts = []
+        for run in [*runs, *([REFERENCES] if references else [])]:
+            path = self.results / "metrics" / f"{run}.parquet"
+            if not path.exists():
+                raise PqmError(f"{path}: missing; run {run!r} was not built or failed, see logs/train and logs/evaluate")
+            part = formats.read(path, formats.METRICS)
+            if run != REFERENCES:
+                name = self.run(run).method
+                part["method"] = [name + method.removeprefix(run) for method in part["method"]]
+            parts.append(part)
+        kinds = [(self.run(run).method, self.run(run).backbone) for run in runs]
+        if len(set(kinds)) < len(kinds):
+            same = next(kind for kind in kinds if kinds.count(kind) > 1)
+            twice = [run for run, kind in zip(runs, kinds) if kind == same]
+            raise PqmError(
+                f"{self.folder}: runs {', '.join(twice)} are all {same[0]} on {same[1]}; one table can hold one of them"
+            )
+        return pd.concat(parts, ignore_index=True)
+
+    def questions(self, dataset: str) -> pd.DataFrame:
+        return formats.read(self.data / "questions" / f"{dataset}.parquet", formats.QUESTIONS).set_index("question_id")
+
+    def rollouts(self, policy: str, dataset: str) -> pd.DataFrame:
+        return formats.read(self.data / "rollouts" / policy / f"{dataset}.parquet", formats.ROLLOUTS)
+
+    def grades(self, policy: str, dataset: str) -> pd.DataFrame:
+        return formats.read(self.results / "grades" / policy / f"{dataset}.parquet", formats.GRADES)
+
+    def labels(self, name: str) -> pd.DataFrame:
+        return formats.read(self.data / "labels" / f"{name}.parquet", formats.LABELS)
+
+    def scored(self, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
+        """Grades with the step scores of one checkpoint or reference."""
+        path = self.results / "scores" / scorer / policy / f"{dataset}.parquet"
+        return join(self.grades(policy, dataset), formats.read(path, formats.SCORES), path)
+
+    def solutions(self, scorer: str, dataset: str) -> pd.DataFrame:
+        """The distinct solutions of every policy on a data set, with steps, grades and step scores; those without steps left out."""
+        parts = []
+        for policy in self.evaluation.policies:
+            keys = ["question_id", "sample_id"]
+            steps = self.rollouts(policy, dataset)[[*keys, "steps"]]
+            parts.append(self.scored(scorer, policy, dataset).merge(steps, on=keys).assign(policy=policy))
+        pooled = pd.concat(parts, ignore_index=True)
+        pooled["steps"] = pooled["steps"].map(tuple)
+        pooled = pooled[pooled["steps"].map(len) > 0]
+        return pooled.drop_duplicates(["question_id", "steps"]).reset_index(drop=True)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of the study that was made before."""
+        path = self.results / "tables" / f"{name}.csv"
+        if not path.exists():
+            raise PqmError(f"{path}: missing; make table {name} first")
+        return pd.read_csv(path)
+
+    def facts(self, run: str, seed: int) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        path = self.results / "checkpoints" / run / f"seed-{seed}" / "run.json"
+        if not path.exists():
+            raise PqmError(f"{path}: missing; run {run!r}, seed {seed} was not trained or failed")
+        return dict(json.loads(path.read_text()))

@@ -1,0 +1,124 @@
+"""Readers of solutions whose first wrong step people marked: ProcessBench and CHAMP, as questions, rollouts and grades."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pqm import formats
+from pqm.errors import PqmError
+from pqm.questions.published import read_json_lines
+from pqm.questions.stories import ALL_RIGHT
+
+GRADER = "published"
+Solution = dict[str, Any]
+
+
+def write_annotated(form: str, file: Path, output: Path) -> None:
+    """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, all or none.
+
+    Raises:
+        PqmError: the format is not known, the file is missing, or a solution lacks a key or marks a step that it has not.
+    """
+    if form not in _READERS:
+        raise PqmError(f"--format {form}: expected one of {', '.join(_READERS)}")
+    solutions = pd.DataFrame(_READERS[form](file))
+    if solutions.empty:
+        raise PqmError(f"{file}: holds no marked solution")
+    beyond = solutions[solutions["first_error"] >= solutions["steps"].map(len)]
+    if len(beyond):
+        one = beyond.iloc[0]
+        raise PqmError(
+            f"{file}: {one.question_id}: step {one.first_error} is marked, but the solution has {len(one.steps)} steps"
+        )
+    solutions["sample_id"] = solutions.groupby("question_id").cumcount()
+    questions = solutions.drop_duplicates("question_id").assign(
+        cluster=lambda rows: rows["question_id"], perturbation="", solution=[[]] * solutions["question_id"].nunique()
+    )
+    rollouts = solutions.assign(
+        text=solutions["steps"].map("\n\n".join), n_tokens=solutions["steps"].map(lambda steps: len(" ".join(steps).split())),
+        finish_reason="stop", log_likelihood=float("nan"), seed=-1,
+    )  # fmt: skip
+    right = solutions["correct"]
+    grades = solutions.assign(cluster=solutions["question_id"], answer=None, grader=GRADER, second_correct=right)
+    with formats.whole_folder(output) as part:
+        formats.write(questions.reset_index(drop=True), formats.QUESTIONS, part / "questions.parquet")
+        formats.write(rollouts, formats.ROLLOUTS, part / "rollouts.parquet")
+        formats.write(grades, formats.GRADES, part / "grades.parquet")
+
+
+def _processbench(file: Path) -> Iterator[Solution]:
+    """JSON lines, or one JSON list, of {id, generator, problem, steps, final_answer_correct, label}; label -1 is no error."""
+    for number, record in _records(file):
+        try:
+            steps, label = record["steps"], record["label"]
+            question, correct, writer = record["problem"], record["final_answer_correct"], record["generator"]
+        except KeyError as error:
+            raise PqmError(f"{file}: row {number}: key {error} is missing; expected ProcessBench's format") from None
+        if not isinstance(steps, list) or not isinstance(label, int) or label < ALL_RIGHT:
+            raise PqmError(f"{file}: row {number}: expected a list of steps and a label from -1, found {label!r}")
+        yield {
+            "question_id": question_id(question), "question": question, "answer": "unknown", "steps": steps,
+            "first_error": label, "correct": bool(correct), "engine": f"published, {writer}",
+        }  # fmt: skip
+
+
+def question_id(question: str) -> str:
+    """Solutions of one question share it, whoever wrote them."""
+    import hashlib
+
+    return f"question-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
+
+
+def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    try:
+        start = file.read_text(encoding="utf-8").lstrip()[:1]
+    except FileNotFoundError:
+        raise PqmError(f"{file}: missing; expected ProcessBench's file of solutions") from None
+    if start != "[":
+        yield from read_json_lines(file)
+        return
+    try:
+        yield from enumerate(json.loads(file.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise PqmError(f"{file}: not JSON ({error})") from None
+
+
+def _champ(file: Path) -> Iterator[Solution]:
+    """CHAMP's JSON: model solutions with the span of their first wrong step; steps are paragraphs.
+
+    The data says nothing of the final answer: a solution without a wrong step counts as right.
+    """
+    try:
+        problems = json.loads(file.read_text(encoding="utf-8"))["problems"]
+    except FileNotFoundError:
+        raise PqmError(f"{file}: missing; expected CHAMP's v0.json (package champ-dataset)") from None
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise PqmError(f"{file}: not CHAMP's JSON; expected an object with `problems`") from None
+    for name, problem in problems.items():
+        for writer, mark in (problem["fws_annotations"] or {}).items():
+            steps, starts = _paragraphs(mark["text"])
+            begin = mark["start_idx"]
+            error = (
+                ALL_RIGHT if begin is None else max(place for place, start in enumerate(starts) if place == 0 or start <= begin)
+            )
+            yield {
+                "question_id": name, "question": problem["_text"], "answer": str(problem["_answer"] or "unknown"), "steps": steps,
+                "first_error": error, "correct": error == ALL_RIGHT, "engine": f"published, {writer}",
+            }  # fmt: skip
+
+
+def _paragraphs(text: str) -> tuple[list[str], list[int]]:
+    """The paragraphs of a text and where each begins."""
+    steps, starts, place = [], [], 0
+    for block in text.split("\n\n"):
+        if block.strip():
+            steps.append(block.strip())
+            starts.append(place)
+        place += len(block) + 2
+    return steps, starts
+
+
+_READERS: dict[str, Callable[[Path], Iterator[Solution]]] = {"processbench": _processbench, "champ": _champ}
