@@ -273,7 +273,7 @@ def first_errors(
     validation_scores: Annotated[Path, typer.Option(help="Score table of the same validation samples.")],
 ) -> None:
     """Print F1 of finding the first wrong step (ProcessBench's definition), the threshold chosen on validation only."""
-    from pqm.evaluate.first_error import judge_first_errors
+    from pqm.evaluate.first_errors import judge_first_errors
 
     typer.echo(judge_first_errors(grades, scores, validation_grades, validation_scores))
 

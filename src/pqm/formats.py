@@ -187,15 +187,21 @@ def check(frame: pd.DataFrame, form: Format, path: Path) -> None:
     """Refuse an empty table and rows that break the format; PqmError names the first one."""
     if frame.empty:
         raise PqmError(f"{path}: holds no row; expected at least one of {form.name}")
+
+    def place(row: int) -> str:
+        if "sample_id" not in form.key:
+            return f"row {row}"
+        return f"row {row} (question {frame['question_id'].iloc[row]!r}, sample {frame['sample_id'].iloc[row]})"
+
     lists = [column.name for column in form.schema if pa.types.is_list(column.type)]
     for column in lists:
         for row, value in enumerate(frame[column]):
             if value is None or isinstance(value, float):
-                raise PqmError(f"{path}: row {row}, {column}: expected a list, found nothing")
+                raise PqmError(f"{path}: {place(row)}, {column}: expected a list, found nothing")
     for column, complaint in form.checks.items():
         for row, value in enumerate(frame[column]):
             if message := complaint(value):
-                raise PqmError(f"{path}: row {row}, {column}: {message}")
+                raise PqmError(f"{path}: {place(row)}, {column}: {message}")
     for column in form.same_length[1:]:
         first = form.same_length[0]
         for row, (expected, found) in enumerate(zip(frame[first], frame[column])):

@@ -45,7 +45,6 @@ TRAINING = {
     "validation": "tiny",
 }
 RUN = {"loss": "bce", "labels": "tiny", "backbone": "tiny"}
-PAPER = {"tables": ["main"], "figures": ["best_of_n"], "confidence": 0.95, "resamples": 10, "seed": 0}
 NO_SPACE = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -548,7 +547,9 @@ def test_sample_without_score(refuses, changed, tables):
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_score_that_is_no_number(value, refuses, changed, tables):
     table = changed(tables.scores, put("step_scores", 7, [0.5, value]))
-    refuses(*judge_verb(tables.grades, table), says=(table, "row 7", "step_scores", "finite", value))
+    bad = pd.read_parquet(tables.scores).iloc[7]
+    said = (table, "row 7", f"question '{bad.question_id}'", f"sample {bad.sample_id}", "step_scores", "finite", value)
+    refuses(*judge_verb(tables.grades, table), says=said)
 
 
 def test_fewer_samples_than_n(refuses, tables):
@@ -572,31 +573,6 @@ def test_best_of_none(run_cli, tables):
 
 
 # ---------------------------------------------------------------- paper
-
-
-def table_verb(name: str, config: Path, tables: Any, caption: Path, out: Path) -> list[object]:
-    inputs = ["--paper", config, "--metrics", tables.scores, "--caption", caption]
-    return ["paper", "table", name, "--output", out.parent, *inputs]
-
-
-def test_unknown_table(refuses, settings, tables, tmp_path, out):
-    verb = table_verb("mian", settings("paper", **PAPER), tables, tmp_path / "caption.rst", out)
-    refuses(*verb, says=("table", "'mian'", "main"))
-
-
-def test_table_of_no_metrics(refuses, settings, tables, tmp_path, out):
-    verb = table_verb("main", settings("paper", **PAPER), tables, tmp_path / "caption.rst", out)
-    refuses(*verb, says=(tables.scores, "column 'policy' is missing", "metrics"))
-
-
-def test_unknown_figure(refuses, tmp_path, out):
-    verb = ["paper", "figure", "pie", "--output", out.parent, "--table", tmp_path / "main.csv"]
-    refuses(*verb, says=("figure", "'pie'", "best_of_n"))
-
-
-def test_figure_of_a_table_that_is_missing(refuses, tmp_path, out):
-    verb = ["paper", "figure", "best_of_n", "--output", out.parent, "--table", tmp_path / "main.csv"]
-    refuses(*verb, says=(tmp_path / "main.csv",))
 
 
 def test_times_of_nothing(refuses, tmp_path):

@@ -1,9 +1,14 @@
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from pqm.paper.statistics import Bootstrap, interval, summarise
+from pqm.paper.statistics import Bootstrap, compare, draw, holm, interval, smallest_difference, summarise
 
 CONFIDENCE = 0.95
 
@@ -102,19 +107,95 @@ def test_resamples_come_from_the_seed_alone():
     assert (first != other).any()
 
 
-@pytest.mark.parametrize("kind", ["shares", "zero or one"])
-def test_interval_covers_the_truth_in_about_95_of_100_studies(kind):
+STUDIES = 2000
+
+
+@pytest.mark.parametrize(
+    ("clusters", "size", "seeds", "seed_spread"),
+    [(100, 1, 3, 0.01), (34, 3, 3, 0.01), (100, 1, 3, 0.03), (100, 1, 1, 0.0)],
+    ids=["test", "perturbed", "seeds that differ", "one seed"],
+)
+def test_a_95_percent_interval_covers_the_truth_in_93_to_97_of_100_studies(clusters, size, seeds, seed_spread):
     random = np.random.default_rng(11)
-    studies = random.beta(1.2, 0.8, size=(300, 100))
-    if kind == "zero or one":
-        studies = (random.random(studies.shape) < studies).astype(float)
+    names = [f"q{number:04d}" for number in range(clusters * size)]
+    groups = pd.Series([f"c{number // size}" for number in range(clusters * size)], index=names)
     truth = 1.2 / (1.2 + 0.8)
-    bootstrap = Bootstrap(own_clusters(100), 1000, seed=0)
     covered = 0
-    for accuracy in studies:
-        low, high = interval(bootstrap.means(accuracy[None]), CONFIDENCE)
+    for study in range(STUDIES):
+        if study % 100 == 0:
+            bootstrap = Bootstrap(groups, 1000, seed=study)
+        of_cluster = np.repeat(random.beta(1.2, 0.8, clusters), size)
+        of_seed = random.normal(0, seed_spread, (seeds, 1))
+        accuracy = of_cluster + of_seed + random.normal(0, 0.1, (seeds, clusters * size))
+        low, high = interval(bootstrap.means(accuracy), CONFIDENCE)
         covered += low <= truth <= high
-    assert 0.90 <= covered / 300 <= 0.99
+    assert 0.93 <= covered / STUDIES <= 0.97
+
+
+@pytest.mark.parametrize("units", [2, 3, 10])
+def test_drawn_means_have_the_unbiased_variance(units):
+    values = accuracies(5, units)
+    weights = draw(units, 200_000, np.random.default_rng(0)) / units
+    assert weights.sum(axis=1) == pytest.approx(np.ones(len(weights)))
+    assert (weights @ values).var() == pytest.approx(values.var(ddof=1) / units, rel=0.02)
+
+
+def test_a_single_unit_is_never_missing():
+    assert (draw(1, 10, np.random.default_rng(0)) == 1).all()
+
+
+def test_ratios_are_shares_of_weighted_sums():
+    bootstrap = Bootstrap(own_clusters(12), 300, seed=0)
+    counts = np.random.default_rng(0).integers(0, 4, size=(1, 12)).astype(float)
+    hits = np.minimum(counts, 1)
+    expected = (bootstrap.question_weights @ hits[0]) / (bootstrap.question_weights @ counts[0])
+    assert bootstrap.ratios(hits, counts) == pytest.approx(expected)
+    assert np.isnan(bootstrap.ratios(np.zeros((1, 12)), np.zeros((1, 12)))).all()
+
+
+def test_p_is_that_of_scipys_paired_t_test_for_single_questions_and_one_seed():
+    one = accuracies(0, 60)
+    other = np.clip(one + np.random.default_rng(1).normal(0.03, 0.15, 60), 0, 1)
+    found = compare(Bootstrap(own_clusters(60), 40_000, seed=0), one[None], other[None], CONFIDENCE)
+    expected = stats.ttest_rel(one, other)
+    assert found.difference == pytest.approx(one.mean() - other.mean())
+    assert found.error == pytest.approx((one - other).std(ddof=1) / np.sqrt(60), rel=0.02)
+    assert found.p == pytest.approx(expected.pvalue, rel=0.15)
+    assert found.low < found.difference < found.high
+
+
+def test_equal_methods_do_not_differ():
+    accuracy = accuracies(0, (3, 40))
+    found = compare(Bootstrap(own_clusters(40), 500, seed=0), accuracy, accuracy, CONFIDENCE)
+    assert (found.difference, found.error, found.p) == (0.0, 0.0, 1.0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.sampled_from([0.01, 0.05, 0.2, 0.5]))
+@hypothesis_settings(max_examples=100, deadline=None)
+def test_holm_is_the_closed_test_of_bonferroni(p, alpha):
+    """A hypothesis falls where every set of hypotheses that holds it is rejected by Bonferroni."""
+    rejected = [
+        all(
+            min(p[index] for index in group) * len(group) <= alpha
+            for size in range(1, len(p) + 1)
+            for group in combinations(range(len(p)), size)
+            if one in group
+        )
+        for one in range(len(p))
+    ]
+    assert [adjusted <= alpha for adjusted in holm(p)] == rejected
+
+
+def test_holm_keeps_the_order_of_the_tests():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+
+
+def test_the_smallest_difference_is_found_with_the_stated_power():
+    random, error, clusters = np.random.default_rng(0), 0.04, 60
+    difference = smallest_difference(error, clusters, 0.05)
+    studies = random.normal(difference, error * np.sqrt(clusters), size=(4000, clusters))
+    p = stats.ttest_1samp(studies, 0.0, axis=1).pvalue
+    assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.03)
 
 
 def metric_rows(benchmark, method, accuracy, cluster_size=1):

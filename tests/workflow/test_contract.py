@@ -44,7 +44,10 @@ def test_dvc_knows_every_run() -> None:
 
 def test_dvc_lists_every_table_and_figure() -> None:
     paper = yaml.safe_load((ROOT / "config/demo/paper.yaml").read_text())
-    listed = {out if isinstance(out, str) else next(iter(out)) for out in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["paper"]["outs"]}
+    listed = {
+        out if isinstance(out, str) else next(iter(out))
+        for out in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["paper"]["outs"]
+    }
     tables = {f"results/tables/{name}.{form}" for name in paper["tables"] for form in ("csv", "md", "tex")}
     figures = {f"results/figures/{name}.{form}" for name in paper["figures"] for form in ("svg", "png", "pdf", "csv")}
     assert listed == tables | figures | {"results/report.html"}

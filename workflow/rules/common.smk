@@ -43,7 +43,7 @@ SOURCE = {
         "paper/statistics.py",
         "paper/study.py",
         "paper/style.py",
-        "evaluate/first_error.py",
+        "evaluate/first_errors.py",
     ],
     "figures": [
         "paper/figures.py",

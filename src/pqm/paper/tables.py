@@ -10,7 +10,7 @@ import pandas as pd
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, probability
-from pqm.evaluate.first_error import best_threshold, harmonic_mean, hits
+from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits
 from pqm.paper import cost
 from pqm.paper.statistics import (
     Bootstrap,

@@ -1,0 +1,101 @@
+"""Readers of published step annotations, on fixtures in the publishers' formats."""
+
+import json
+
+import pytest
+
+from pqm import formats
+from pqm.errors import PqmError
+from pqm.rollouts.annotated import write_annotated
+
+PROCESSBENCH = [
+    {"id": "gsm8k-0", "generator": "A", "problem": "1 + 1 ?", "steps": ["one", "two", "three"], "final_answer_correct": False, "label": 1},
+    {"id": "gsm8k-1", "generator": "B", "problem": "1 + 1 ?", "steps": ["one", "two"], "final_answer_correct": True, "label": -1},
+    {"id": "gsm8k-2", "generator": "A", "problem": "2 + 2 ?", "steps": ["four"], "final_answer_correct": True, "label": -1},
+]  # fmt: skip
+TEXT = "First, we add.\n\nThen we err here.\n\n\nSo it is 4."
+CHAMP = {
+    "problems": {
+        "P_1": {
+            "_text": "What is 2 + 1?",
+            "_answer": "3",
+            "fws_annotations": {
+                "GPT-4|No C w/o H": {
+                    "text": TEXT,
+                    "start_idx": TEXT.index("err"),
+                    "end_idx": TEXT.index("here"),
+                    "author": "GPT-4",
+                },
+                "GPT-3.5|No C w/o H": {
+                    "text": "All is well.\n\nIt is 3.",
+                    "start_idx": None,
+                    "end_idx": None,
+                    "author": "GPT-3.5",
+                },
+                "PaLM|No C w/o H": {"text": TEXT, "start_idx": 0, "end_idx": 5, "author": "PaLM"},
+            },
+        },
+        "P_2": {"_text": "And 2 + 2?", "_answer": "4", "fws_annotations": None},
+    }
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def run(form, content, lines=False):
+        file = tmp_path / "published.json"
+        file.write_text("\n".join(map(json.dumps, content)) if lines else json.dumps(content))
+        write_annotated(form, file, tmp_path / "out")
+        parts = (("questions", formats.QUESTIONS), ("rollouts", formats.ROLLOUTS), ("grades", formats.GRADES))
+        return [formats.read(tmp_path / "out" / f"{name}.parquet", form) for name, form in parts]
+
+    return run
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["list", "lines"])
+def test_processbench(read, lines):
+    questions, rollouts, grades = read("processbench", PROCESSBENCH, lines)
+    assert questions["question"].tolist() == ["1 + 1 ?", "2 + 2 ?"]
+    assert [list(steps) for steps in rollouts["steps"]] == [row["steps"] for row in PROCESSBENCH]
+    assert rollouts["sample_id"].tolist() == [0, 1, 0]
+    assert grades["first_error"].tolist() == [1, -1, -1]
+    assert grades["correct"].tolist() == [False, True, True]
+    assert set(rollouts["question_id"]) == set(questions["question_id"])
+
+
+def test_champ_marks_the_paragraph_that_the_span_begins_in(read):
+    questions, rollouts, grades = read("champ", CHAMP)
+    assert questions["question_id"].tolist() == ["P_1"] and questions["answer"].tolist() == ["3"]
+    assert list(rollouts["steps"].iloc[0]) == ["First, we add.", "Then we err here.", "So it is 4."]
+    assert grades["first_error"].tolist() == [1, -1, 0]
+
+
+@pytest.mark.parametrize("key", ["steps", "label", "problem", "generator", "final_answer_correct"])
+def test_processbench_without_a_key(read, key):
+    with pytest.raises(PqmError, match=f"row 1: key '{key}'"):
+        read("processbench", [PROCESSBENCH[0], {name: value for name, value in PROCESSBENCH[1].items() if name != key}])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"label": 3}, "3 steps"), ({"label": -2}, "from -1"), ({"steps": "one"}, "list of steps")]
+)
+def test_processbench_with_a_mark_that_cannot_be(read, change, words):
+    with pytest.raises(PqmError, match=words):
+        read("processbench", [PROCESSBENCH[0] | change])
+
+
+@pytest.mark.parametrize("form", ["processbench", "champ"])
+def test_a_missing_file_is_said(form, tmp_path):
+    with pytest.raises(PqmError, match="missing"):
+        write_annotated(form, tmp_path / "nowhere.json", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_not_champ_is_said(read):
+    with pytest.raises(PqmError, match="not CHAMP"):
+        read("champ", [1, 2])
+
+
+def test_an_unknown_format_is_said(read):
+    with pytest.raises(PqmError, match="processbench, champ"):
+        read("prm", PROCESSBENCH)

@@ -1,0 +1,499 @@
+"""Tables, figures and the report of a small study whose scores are made up and whose questions and truths are real."""
+
+import json
+import re
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib import pyplot as plt
+
+from pqm import formats
+from pqm.config import EvaluationConfig, QuestionsConfig, RunConfig, StoriesSource, load
+from pqm.errors import PqmError
+from pqm.evaluate import grade, reference_metrics, run_metrics
+from pqm.evaluate.estimators import best_of_n
+from pqm.paper import NEEDS
+from pqm.paper.cost import records, summary
+from pqm.paper.figures import FIGURES, _audited, draw_figure, label_audit_data, margin_data, q_values_data
+from pqm.paper.report import TITLES, write_report
+from pqm.paper.study import Study
+from pqm.paper.style import STYLES, method_order, printed, style
+from pqm.paper.tables import TABLES, _case, make_table
+from pqm.questions import make_questions
+from pqm.questions.stories import parse_story, step_truth
+
+ROOT = Path(__file__).parents[2]
+SAMPLES, SEEDS, COMPLETIONS = 8, (0, 1), 6
+POLICIES, BENCHMARKS = ["weak", "strong"], ["test", "perturbed"]
+SETS = {"test": 30, "perturbed": 20, "validation": 8, "audit": 6}
+RUNS = {
+    "bce": {"loss": "bce"},
+    "pqm-zeta4": {"loss": "pqm", "zeta": 4.0},
+    "early-bce": {"loss": "bce", "backbone": "early"},
+}
+RESULTS = {
+    "tables": {
+        "main": ["bce", "pqm-zeta4"],
+        "differences": ["bce", "pqm-zeta4"],
+        "backbones": ["bce", "early-bce"],
+        "loss_ablation": ["pqm-zeta4"],
+        "margin_ablation": ["pqm-zeta4"],
+        "self_consistency": ["bce", "pqm-zeta4"],
+        "aggregations": ["bce", "pqm-zeta4"],
+        "first_error": ["bce", "pqm-zeta4"],
+        "case_study": ["bce", "pqm-zeta4"],
+        "grader_disagreement": [],
+        "cost": [],
+        "paper_comparison": [],
+    },
+    "figures": {
+        "framework": ["pqm-zeta4"],
+        "best_of_n": [],
+        "margin": [],
+        "votes": [],
+        "assumption": [],
+        "q_values": ["bce", "pqm-zeta4"],
+        "label_audit": [],
+        "separation": ["bce", "pqm-zeta4"],
+        "calibration": ["bce", "pqm-zeta4"],
+        "compute": ["bce", "pqm-zeta4"],
+        "theory": [],
+    },
+}
+
+
+def slipped(random, story, chance):
+    """The story's solution with, by chance, one wrong result and a wrong answer."""
+    steps = list(story.solution)
+    if random.random() < chance:
+        place = random.integers(len(steps))
+        steps[place] = re.sub(r"= \d+", "= 29", steps[place])
+        steps[-1] = re.sub(r"answer \d+", f"answer {random.integers(40, 60)}", steps[-1])
+    return steps
+
+
+def made_scores(random, truth, skill):
+    """Right steps score higher than wrong ones, the better the judge the more so."""
+    return [float(random.normal(skill if right else -skill, 1.0)) for right in truth]
+
+
+def write_rollouts(folder, questions, policy, name, random):
+    rows = []
+    for question in questions.itertuples():
+        for sample in range(SAMPLES):
+            steps = slipped(random, parse_story(question.question), 0.7 if policy == "weak" else 0.4)
+            rows.append(
+                {"question_id": question.question_id, "sample_id": sample, "text": "\n".join(steps), "steps": steps}
+                | {"n_tokens": 9 * len(steps), "finish_reason": "stop", "log_likelihood": -float(random.random())}
+                | {"seed": 0, "engine": "made up"}
+            )
+    frame = pd.DataFrame(rows)
+    formats.write(frame, formats.ROLLOUTS, folder / f"data/rollouts/{policy}/{name}.parquet")
+    return frame
+
+
+def write_scores(path, questions, rollouts, skill, random):
+    texts = questions.set_index("question_id")["question"]
+    values = [made_scores(random, step_truth(texts[row.question_id], list(row.steps)), skill) for row in rollouts.itertuples()]
+    table = rollouts[["question_id", "sample_id"]].assign(step_scores=values, checkpoint="made up")
+    formats.write(table, formats.SCORES, path)
+
+
+def write_labels(path, questions, rollouts, random):
+    texts = questions.set_index("question_id")["question"]
+    rows = {}
+    for row in rollouts.itertuples():
+        truth = step_truth(texts[row.question_id], list(row.steps))
+        hits = [int(random.binomial(COMPLETIONS, 0.8 if right else 0.1)) for right in truth[:-1]] + [int(truth[-1])]
+        counts = [COMPLETIONS] * (len(truth) - 1) + [1]
+        rows[row.question_id, tuple(row.steps)] = {
+            "question_id": row.question_id, "policy": "weak", "prompt": texts[row.question_id], "completions": row.steps,
+            "labels": [float(hit > 0) for hit in hits], "soft_labels": [hit / count for hit, count in zip(hits, counts)],
+            "hits": hits, "counts": counts, "answer": "1", "correct": truth[-1], "method": "made up", "completion_tokens": 5,
+        }  # fmt: skip
+    formats.write(pd.DataFrame(rows.values()), formats.LABELS, path)
+
+
+def write_benchmark(path, seconds):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = ["s", "h:m:s", "max_rss", "max_vms", "max_uss", "max_pss", "io_in", "io_out", "mean_load", "cpu_time"]
+    path.write_text("\t".join(head) + "\n" + f"{seconds}\t0:00:01\t100.5\t1\t1\t1\t1\t1\t50\t{seconds / 2}\n")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    random = np.random.default_rng(0)
+    config, results = folder / "config", folder / "results"
+    (config / "runs").mkdir(parents=True)
+    evaluation = {"policies": POLICIES, "benchmarks": BENCHMARKS, "validation": "validation", "audit": "audit",
+                  "reference_backbone": "proofreader", "n": [1, 2, 8], "vote_subsets": 200, "batch_tokens": 64, "seed": 0}  # fmt: skip
+    training = {"seeds": list(SEEDS), "epochs": 1.0, "learning_rate": 1e-4, "warmup_share": 0.1, "clip": 1.0, "batch_tokens": 64,
+                "weighting": "trajectory", "normalizer": "factors", "checkpoint_every": 5, "validation": "validation"}  # fmt: skip
+    paper = RESULTS | {"report": ["bce", "pqm-zeta4"], "confidence": 0.95, "resamples": 300, "seed": 0}
+    for name, content in (("evaluation", evaluation), ("training", training), ("paper", paper)):
+        (config / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    for name, content in RUNS.items():
+        (config / "runs" / f"{name}.yaml").write_text(yaml.safe_dump({"labels": "audit", "backbone": "proofreader"} | content))
+    for index, (name, size) in enumerate(SETS.items()):
+        source = StoriesSource(kind="stories", questions=size, facts=(3, 5), seed=index)
+        questions = make_questions(QuestionsConfig(source=source), name, {}, Path("."))
+        formats.write(questions, formats.QUESTIONS, folder / f"data/questions/{name}.parquet")
+        parts = []
+        for policy in POLICIES:
+            rollouts = write_rollouts(folder, questions, policy, name, random)
+            parts.append(rollouts)
+            path = folder / f"data/questions/{name}.parquet", folder / f"data/rollouts/{policy}/{name}.parquet"
+            formats.write(grade(*path), formats.GRADES, results / f"grades/{policy}/{name}.parquet")
+            for run, skill in (("bce", -0.5), ("pqm-zeta4", 4.0), ("early-bce", 0.1)):
+                for seed in SEEDS:
+                    write_scores(
+                        results / f"scores/{run}/seed-{seed}/{policy}/{name}.parquet", questions, rollouts, skill, random
+                    )
+            for kind in ("likelihood", "proofreader"):
+                write_scores(results / f"scores/references/{kind}/{policy}/{name}.parquet", questions, rollouts, 0.5, random)
+        if name == "audit":
+            write_labels(folder / "data/labels/audit.parquet", questions, pd.concat(parts), random)
+    judged = load(EvaluationConfig, config / "evaluation.yaml")
+    for run in RUNS:
+        setup = load(RunConfig, config / "runs" / f"{run}.yaml")
+        frame = run_metrics(run, setup, judged, SEEDS, results / "grades", results / "scores" / run)
+        formats.write(frame, formats.METRICS, results / f"metrics/{run}.parquet")
+        for seed in SEEDS:
+            checkpoint = results / f"checkpoints/{run}/seed-{seed}"
+            checkpoint.mkdir(parents=True)
+            (checkpoint / "model.safetensors").write_bytes(f"{run} {seed}".encode())
+            facts = {"run": setup.model_dump(), "labels_sha256": "a" * 64, "backbone_sha256": "b" * 64, "solutions": 3,
+                     "optimizer_steps": 4, "tokens": 1000, "validation": {"solution_auc": 0.8}}  # fmt: skip
+            (checkpoint / "run.json").write_text(json.dumps(facts))
+            write_benchmark(results / f"benchmarks/train/{run}/seed-{seed}.tsv", 6.0)
+            write_benchmark(results / f"benchmarks/evaluate/{run}/scores-seed-{seed}.tsv", 4.0)
+    references = reference_metrics(judged, results / "grades", folder / "data/rollouts", results / "scores/references")
+    formats.write(references, formats.METRICS, results / "metrics/references.parquet")
+    for policy in POLICIES:
+        for name in SETS:
+            write_benchmark(results / f"benchmarks/rollouts/{policy}/{name}.tsv", 2.0)
+    snapshots = folder / "data/pretraining/language-model/snapshots.csv"
+    snapshots.parent.mkdir(parents=True)
+    snapshots.write_text("snapshot,tokens\na,10\nb,4000\n")
+    write_benchmark(results / "benchmarks/policies/pretraining-language-model.tsv", 9.0)
+    return Study(config, folder / "data", results)
+
+
+@pytest.fixture(scope="module")
+def captions():
+    return ROOT / "workflow/report"
+
+
+@pytest.fixture(scope="module")
+def made(study, captions):
+    """The study with every table and figure made."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # config/reported.csv
+        for name in study.paper.tables:
+            make_table(name, study, captions / f"{name}.rst", study.results / "tables")
+        for name in study.paper.figures:
+            draw_figure(name, study, study.results / "figures")
+    return study
+
+
+def rows_of(made, name):
+    return pd.read_csv(made.results / "tables" / f"{name}.csv")
+
+
+# ---------------------------------------------------------------- every result
+
+
+def test_every_result_has_its_function_its_needs_its_title_and_its_caption(captions):
+    names = {*TABLES, *FIGURES}
+    assert names == set(NEEDS) == set(TITLES)
+    assert not set(TABLES) & set(FIGURES)
+    assert {path.stem for path in captions.glob("*.rst")} == names
+    for folder in ("config/demo", "tests/tiny"):
+        paper = yaml.safe_load((ROOT / folder / "paper.yaml").read_text())
+        assert set(paper["tables"]) == set(TABLES) and set(paper["figures"]) == set(FIGURES)
+
+
+def test_every_table_is_written_three_times(made):
+    for name in made.paper.tables:
+        text = (made.results / "tables" / f"{name}.md").read_text()
+        assert text.startswith("|") and "{" not in text and "nan" not in text
+        assert (made.results / "tables" / f"{name}.tex").read_text().startswith(r"\begin{table}")
+        assert len(rows_of(made, name)) > 0
+
+
+def test_every_figure_is_written_with_its_numbers(made):
+    for name in made.paper.figures:
+        sizes = {form: (made.results / "figures" / f"{name}.{form}").stat().st_size for form in ("svg", "png", "pdf", "csv")}
+        assert sizes["svg"] > 5000 and sizes["png"] > 5000 and sizes["pdf"] > 3000 and sizes["csv"] > 50
+
+
+@pytest.mark.parametrize("name", ["framework", "theory", "separation"])
+def test_the_same_input_gives_the_same_bytes(made, name, tmp_path):
+    for form in ("svg", "png", "pdf"):
+        draw_figure(name, made, tmp_path)
+        assert (tmp_path / f"{name}.{form}").read_bytes() == (made.results / "figures" / f"{name}.{form}").read_bytes()
+
+
+def test_nothing_of_a_figure_is_cut_off(made):
+    for name, drawing in FIGURES.items():
+        figure = drawing.draw(drawing.data(made, made.paper.figures[name]))
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        inside = box.x0 >= -0.02 and box.y0 >= -0.02 and box.x1 <= width + 0.02 and box.y1 <= height + 0.02
+        assert inside, f"{name}: {box.bounds} in {width} x {height}"
+        plt.close(figure)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_main_is_the_exact_estimate_of_the_scores(made):
+    rows = rows_of(made, "main")
+    found = rows[(rows["method"] == "bce") & (rows["policy"] == "weak") & (rows["benchmark"] == "test") & (rows["n"] == 2)]
+    values = []
+    for seed in SEEDS:
+        scored = made.scored(f"bce/seed-{seed}", "weak", "test")
+        for _, group in scored.groupby("question_id"):
+            values.append(best_of_n(np.array([min(steps) for steps in group["step_scores"]]), group["correct"].to_numpy(), 2))
+    assert found["accuracy"].iloc[0] == pytest.approx(np.mean(values), abs=1e-4)
+    assert found["questions"].iloc[0] == SETS["test"] and found["seeds"].iloc[0] == 2
+
+
+def test_letters_of_the_main_table_are_the_tests_that_hold(made):
+    tests = rows_of(made, "differences")
+    assert tests["holds"].any() and not tests["holds"].all()
+    lines = [line for line in (made.results / "tables/main.md").read_text().splitlines() if line.startswith("| test")]
+    for method in ("bce", "pqm-zeta4"):
+        for policy in POLICIES:
+            line = next(one for one in lines if f"| {policy} " in one and f"| {printed(method)} " in one)
+            part = tests[
+                (tests["benchmark"] == "test") & (tests["policy"] == policy) & (tests["method"] == method) & tests["holds"]
+            ]
+            letters = {"self-consistency": "s", "proofreader": "m", "bce": "b"}
+            expected = {letters[row.reference] + ("" if row.difference > 0 else "↓") for row in part.itertuples()}
+            assert set(line.rstrip(" |").rsplit("]", 1)[1].split()) == expected
+
+
+def test_tests_are_at_the_largest_n_and_corrected_together(made):
+    tests = rows_of(made, "differences")
+    assert set(tests["n"]) == {8}
+    assert len(tests) == len(POLICIES) * len(BENCHMARKS) * (2 + 3)  # BCE is not tested against itself
+    assert (tests["p_holm"] >= tests["p"] - 1e-4).all()
+    assert (tests["holds"] == (tests["p_holm"] < 0.05)).all()
+
+
+def test_backbones_are_told_apart(made):
+    rows = rows_of(made, "backbones")
+    assert set(rows[rows["method"] == "bce"]["backbone"]) == {"proofreader", "early"}
+
+
+def test_two_runs_of_one_kind_in_a_table_are_refused(study):
+    with pytest.raises(PqmError, match="bce, bce are all bce on proofreader"):
+        study.metrics(["bce", "bce"])
+
+
+def test_minima_on_the_last_step_are_counted(made):
+    rows = rows_of(made, "aggregations")
+    found = rows[(rows["method"] == "bce") & (rows["policy"] == "weak") & (rows["benchmark"] == "test")]["minimum_is_last"].iloc[
+        0
+    ]
+    shares = []
+    for seed in SEEDS:
+        steps = [list(one) for one in made.scored(f"bce/seed-{seed}", "weak", "test")["step_scores"] if len(one) > 1]
+        shares.append(np.mean([one[-1] == min(one) for one in steps]))
+    assert found == pytest.approx(np.mean(shares), abs=1e-4)
+
+
+def test_a_better_judge_finds_more_first_errors(made):
+    rows = rows_of(made, "first_error").set_index(["benchmark", "method"])
+    for benchmark in BENCHMARKS:
+        good, bad = rows.loc[(benchmark, "pqm-zeta4")], rows.loc[(benchmark, "bce")]
+        assert good["f1"] > 0.9 > bad["f1"]
+        assert good["low"] <= good["f1"] <= good["high"]
+        assert good["erroneous"] + good["correct"] == len(made.solutions("bce/seed-0", benchmark))
+
+
+def test_case_study_is_chosen_without_scores(made):
+    solutions = made.solutions("bce/seed-0", "test")
+    chosen, _ = _case(solutions)
+    scrambled = solutions.assign(step_scores=solutions["step_scores"].sample(frac=1, random_state=1).to_numpy())
+    again, _ = _case(scrambled)
+    assert (chosen["question_id"], chosen["sample_id"]) == (again["question_id"], again["sample_id"])
+    assert 0 < chosen["first_error"] < len(chosen["steps"]) - 1
+    rows = rows_of(made, "case_study")
+    assert rows["right"].tolist() == [place < chosen["first_error"] for place in range(len(rows))]
+    scores = np.mean([made.scored(f"bce/seed-{seed}", chosen["policy"], "test").set_index(["question_id", "sample_id"])
+                      .at[(chosen["question_id"], chosen["sample_id"]), "step_scores"] for seed in SEEDS], axis=0)  # fmt: skip
+    assert rows["bce"].to_numpy() == pytest.approx(1 / (1 + np.exp(-scores)), abs=1e-4)
+
+
+def test_graders_are_counted(made):
+    rows = rows_of(made, "grader_disagreement")
+    counts = rows[["both_right", "both_wrong", "only_math_verify", "only_string_rules"]].sum(axis=1)
+    assert (counts == rows["samples"]).all()
+
+
+def test_cost_sums_jobs_and_counters(made):
+    rows = rows_of(made, "cost").set_index("stage")
+    assert rows.loc["train", ["jobs", "cpu_seconds", "seconds", "longest_seconds", "tokens"]].tolist() == [6, 18, 36, 6, 6000]
+    assert rows.loc["policies", "tokens"] == 4000
+    sampled = sum(made.rollouts(policy, name)["n_tokens"].sum() for policy in POLICIES for name in SETS)
+    assert rows.loc["rollouts", "tokens"] == sampled
+    assert rows.loc["evaluate", "tokens"] == 6 * sampled
+    jobs = records(made.results / "benchmarks")
+    assert summary(jobs)["jobs"].sum() == len(jobs)
+
+
+@pytest.fixture
+def reported(monkeypatch, tmp_path):
+    """Runs in a folder with these published numbers."""
+
+    def write(*rows):
+        (tmp_path / "config").mkdir()
+        pd.DataFrame(rows).to_csv(tmp_path / "config/reported.csv", index=False)
+        monkeypatch.chdir(tmp_path)
+
+    return write
+
+
+ROW = {"policy": "weak", "benchmark": "test", "method": "bce", "n": 8, "accuracy": 0.5, "source": "somewhere"}
+
+
+def test_published_numbers_stand_beside_ours(made, reported):
+    reported(ROW, ROW | {"policy": "unknown"})
+    rows = TABLES["paper_comparison"](made, []).rows
+    main = rows_of(made, "main")
+    ours = main[(main["method"] == "bce") & (main["policy"] == "weak") & (main["benchmark"] == "test") & (main["n"] == 8)]
+    assert rows["accuracy_ours"].iloc[0] == ours["accuracy"].iloc[0]
+    assert np.isnan(rows["accuracy_ours"].iloc[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [({"source": " "}, "source"), ({"source": None}, "source"), ({"accuracy": 51.4}, "share")]
+)
+def test_published_numbers_without_source_or_beyond_one_are_refused(made, reported, change, words):
+    reported(ROW, ROW | change)
+    with pytest.raises(PqmError, match=f"row 1.*{words}"):
+        TABLES["paper_comparison"](made, [])
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_label_errors_are_those_of_all_subsets(made):
+    data, steps = label_audit_data(made, []).set_index("k"), _audited(made)
+    for k in (1, 3, COMPLETIONS):
+        missed, fooled = [], []
+        for row in steps.itertuples():
+            draws = [any(subset) for subset in combinations([True] * row.hits + [False] * (row.count - row.hits), k)]
+            (missed if row.right else fooled).append(np.mean(draws))
+        assert data.loc[k, "false_negative"] == pytest.approx(1 - np.mean(missed))
+        assert data.loc[k, "false_positive"] == pytest.approx(np.mean(fooled))
+
+
+def test_last_steps_are_not_audited(made):
+    labels = made.labels("audit")
+    assert len(_audited(made)) == sum(len(steps) - 1 for steps in labels["completions"])
+
+
+def test_a_perfect_judge_reverses_less_than_a_poor_one(made):
+    data = q_values_data(made, ["bce", "pqm-zeta4"]).drop_duplicates("source").set_index("source")
+    assert data.loc["pqm-zeta4", "violated"] < data.loc["bce", "violated"]
+    assert data.loc["pqm-zeta4", "inequalities"] == sum(len(steps) for steps in made.labels("audit")["completions"])
+
+
+def test_margin_is_drawn_from_its_table(made):
+    data = margin_data(made, [])
+    assert set(data["zeta"]) == {4.0} and set(data["n"]) == {1, 8}
+
+
+def test_a_method_has_one_colour_and_print_names_differ():
+    names = [printed(method) for method in STYLES]
+    assert len(set(names)) == len(names)
+    assert style("bce").colour == style("bce+self-consistency").colour
+    assert style("bce").line != style("bce+self-consistency").line
+    assert printed("pqm-zeta16") == "PQM, ζ = 16"
+    assert sorted(["pqm-zeta16", "bce", "pqm-zeta4", "pass@1"], key=method_order) == ["pass@1", "bce", "pqm-zeta4", "pqm-zeta16"]
+
+
+def test_colours_of_trained_methods_differ():
+    trained = ("orm", "mse-hard", "mse-soft", "bce", "pqm-zeta2", "pqm-zeta4")
+    assert len({style(method).colour for method in trained}) == len(trained)
+
+
+# ---------------------------------------------------------------- the report
+
+
+@pytest.fixture(scope="module")
+def page(made, captions, tmp_path_factory):
+    output = tmp_path_factory.mktemp("report") / "report.html"
+    write_report(made, captions, output)
+    return output.read_text()
+
+
+def test_report_shows_everything(page):
+    for name in TITLES:
+        assert f"figure-{name}" in page or f"table-{name}" in page
+    assert page.count("<svg") == len(RESULTS["figures"])
+    assert page.count("seed-") == 0 or "model.safetensors" not in page
+
+
+def test_report_asks_nothing_of_the_network(page):
+    loaded = re.findall(r'(?:src|href|xlink:href)="(?!#|data:)([^"]+)"', page) + re.findall(r"url\((?!#)([^)]+)\)", page)
+    assert loaded == []
+    assert "<script" not in page
+
+
+def test_links_of_the_report_lead_somewhere(page):
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    links = set(re.findall(r'href="#([^"]+)"', page)) | set(re.findall(r"url\(#([^)]+)\)", page))
+    assert links <= set(ids)
+
+
+def test_report_marks_first_errors(page, made):
+    samples = page.split('<h2 id="questions">', 1)[1].split('<h2 id="provenance">', 1)[0]
+    assert samples.count('class="first"') == samples.count("wrong, the first") > 0
+
+
+def test_report_without_a_table_is_refused(made, captions, tmp_path):
+    lost = made.results / "tables/cost.md"
+    text = lost.read_text()
+    lost.unlink()
+    try:
+        with pytest.raises(PqmError, match=r"cost\.md: missing"):
+            write_report(made, captions, tmp_path / "report.html")
+    finally:
+        lost.write_text(text)
+    assert not (tmp_path / "report.html").exists()
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_a_run_that_failed_is_named(study, captions, tmp_path):
+    lost = study.results / "metrics/bce.parquet"
+    aside = lost.rename(lost.with_suffix(".aside"))
+    try:
+        with pytest.raises(PqmError, match="run 'bce' was not built or failed"):
+            make_table("main", study, captions / "main.rst", tmp_path)
+    finally:
+        aside.rename(lost)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_results_are_refused(study, captions, tmp_path):
+    with pytest.raises(PqmError, match="no table is named 'mian'"):
+        make_table("mian", study, captions / "main.rst", tmp_path)
+    with pytest.raises(PqmError, match="no figure is named 'pie'"):
+        draw_figure("pie", study, tmp_path)
+
+
+def test_a_figure_says_which_table_it_lacks(study, tmp_path):
+    lost = Study(study.folder, study.data, tmp_path)
+    with pytest.raises(PqmError, match="make table main first"):
+        draw_figure("best_of_n", lost, tmp_path)
