@@ -284,7 +284,7 @@ def judge(
     scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
     aggregation: Annotated[str, typer.Option(help="min, last, product or mean.")] = "min",
     n: Annotated[list[int], typer.Option(help="Sizes of best-of-n.")] = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.")] = 2000,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=1)] = 2000,
     seed: Annotated[int, typer.Option(help="Seed of the resamples and votes.")] = 0,
 ) -> None:
     """Print exact best-of-n with intervals for anyone's scores: no GPU, no model."""

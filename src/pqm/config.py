@@ -285,6 +285,11 @@ class EvaluationConfig(Settings):
     seed: int
     threads: Count = 1
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Every data set that each checkpoint scores."""
+        return (*self.benchmarks, self.validation, self.audit)
+
     @model_validator(mode="after")
     def _n_rises(self) -> "EvaluationConfig":
         if list(self.n) != sorted(set(self.n)):

@@ -3,15 +3,21 @@
 It is `AutoModelForTokenClassification` with one label, so a checkpoint loads with plain `transformers`.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from pqm.errors import PqmError
@@ -83,10 +89,34 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def load_reward_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
-    """A trained reward model, its tokenizer and its solution format."""
+    """A trained reward model, its tokenizer and its solution format.
+
+    Raises:
+        PqmError: the checkpoint is no reward model, or has no solution format.
+    """
     form = SolutionFormat.load(checkpoint)
-    model = AutoModelForTokenClassification.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    model = _whole(
+        AutoModelForTokenClassification, checkpoint, "expected a reward model; a language model is scored by --kind likelihood"
+    )
     return model, AutoTokenizer.from_pretrained(checkpoint), form
+
+
+def load_language_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+    """A language model, its tokenizer and its solution format."""
+    form = SolutionFormat.load(checkpoint)
+    model = _whole(AutoModelForCausalLM, checkpoint, "expected a language model; a reward model is scored by --kind reward")
+    return model, AutoTokenizer.from_pretrained(checkpoint), form
+
+
+def _whole(kind: Any, checkpoint: Path, expected: str) -> PreTrainedModel:
+    """The checkpoint as this kind of model, refused where it lacks a weight: a head drawn at random would score in silence."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    model, report = kind.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)
+    logging.set_verbosity(level)
+    if report["missing_keys"]:
+        raise PqmError(f"{checkpoint}: has no weights {min(report['missing_keys'])!r}; {expected}")
+    return cast(PreTrainedModel, model.eval())
 
 
 def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, form: SolutionFormat, folder: Path) -> None:
@@ -95,11 +125,3 @@ def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     form.save(folder)
-
-
-def checkpoint_hash(checkpoint: Path) -> str:
-    """A short name for a checkpoint's weights."""
-    digest = hashlib.sha256()
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]

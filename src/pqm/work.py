@@ -50,14 +50,23 @@ class WorkFolder:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file, or of every file of a folder with its name."""
+    """SHA-256 of a file's bytes, or of every file of a folder with its name."""
+    if not path.is_dir():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+    for file in sorted(path.rglob("*")):
         if file.is_file():
-            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}".encode())
     return digest.hexdigest()
+
+
+def checkpoint_hash(checkpoint: Path) -> str:
+    """A short name for a checkpoint's weights."""
+    digest = hashlib.sha256()
+    for file in sorted(checkpoint.glob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @cache

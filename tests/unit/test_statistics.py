@@ -100,6 +100,12 @@ def test_seeds_share_the_weight_in_every_resample():
     assert len(np.unique(weights[:, 0])) > 1
 
 
+def test_seed_weights_do_not_depend_on_what_was_asked_before():
+    first, second = Bootstrap(own_clusters(10), 50, seed=0), Bootstrap(own_clusters(10), 50, seed=0)
+    first.seed_weights(2)
+    assert (first.seed_weights(3) == second.seed_weights(3)).all()
+
+
 def test_resamples_come_from_the_seed_alone():
     accuracy = accuracies(0, (3, 50))
     first, again, other = (Bootstrap(own_clusters(50), 200, seed=seed).means(accuracy) for seed in (7, 7, 8))
@@ -170,6 +176,27 @@ def test_equal_methods_do_not_differ():
     assert (found.difference, found.error, found.p) == (0.0, 0.0, 1.0)
 
 
+@pytest.mark.parametrize("seed_spread", [0.0, 0.01, 0.1], ids=["seeds agree", "seeds differ", "seeds decide"])
+def test_of_studies_without_a_difference_5_in_100_show_one(seed_spread):
+    random, studies, shown, covered = np.random.default_rng(3), 1000, 0, 0
+    bootstrap = Bootstrap(own_clusters(60), 500, seed=0)
+    for _ in range(studies):
+        one, other = (
+            random.beta(1.2, 0.8, 60) + random.normal(0, seed_spread, (3, 1)) + random.normal(0, 0.1, (3, 60)) for _ in range(2)
+        )
+        found = compare(bootstrap, one, other, CONFIDENCE)
+        shown += found.p < 0.05
+        covered += found.low <= 0 <= found.high
+    assert 0.02 <= shown / studies <= 0.08
+    assert shown + covered == studies
+
+
+def test_a_single_cluster_shows_nothing():
+    together = pd.Series("c", index=own_clusters(20).index)
+    found = compare(Bootstrap(together, 200, seed=0), np.ones((1, 20)), np.zeros((1, 20)), CONFIDENCE)
+    assert found.p == 1.0
+
+
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.sampled_from([0.01, 0.05, 0.2, 0.5]))
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_holm_is_the_closed_test_of_bonferroni(p, alpha):
@@ -192,7 +219,7 @@ def test_holm_keeps_the_order_of_the_tests():
 
 def test_the_smallest_difference_is_found_with_the_stated_power():
     random, error, clusters = np.random.default_rng(0), 0.04, 60
-    difference = smallest_difference(error, clusters, 0.05)
+    difference = smallest_difference(error, clusters - 1, 0.05)
     studies = random.normal(difference, error * np.sqrt(clusters), size=(4000, clusters))
     p = stats.ttest_1samp(studies, 0.0, axis=1).pvalue
     assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.03)

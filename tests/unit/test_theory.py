@@ -91,6 +91,7 @@ def test_figure_1_of_the_paper_is_in_order():
         ([0.2, 0.5], [True, False], None, (1, 1)),
         ([0.5, 0.5, 0.5], [True, True, False], None, (0, 2)),
         ([1.0], [True], None, (0, 0)),
+        ([], [], None, (0, 0)),
     ],
 )
 def test_violations(q, right, start, expected):

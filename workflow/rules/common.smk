@@ -9,12 +9,13 @@ from pqm.config import (
     PolicyConfig,
     PretrainingConfig,
     QuestionsConfig,
+    RolloutsConfig,
     RunConfig,
     TrainingConfig,
     load,
 )
 from pqm.errors import PqmError
-from pqm.paper import NEEDS
+from pqm.paper import FIGURE_NEEDS, OF_RUNS, TABLE_NEEDS
 from snakemake.exceptions import WorkflowError
 
 
@@ -25,36 +26,57 @@ STUDY = f"config/{config['study']}"
 REAL_DATA = config.get("real_data", "../shared/data")
 
 # A change in these files reruns the stage (and what depends on it). Settings, formats and the command line are checked
-# at every boundary instead: they are no part of any result.
+# at every boundary instead: they are no part of any result. A test follows the imports and compares.
 SOURCE = {
     "questions": ["questions/__init__.py", "questions/stories.py"],
     "published": ["questions/published.py"],
-    "pretraining": ["policies/corpus.py", "policies/pretraining.py", "policies/tokenizer.py", "questions/stories.py"],
-    "policies": ["policies/__init__.py", "reward_model.py"],
+    "pretraining": [
+        "evaluate/estimators.py",
+        "evaluate/grading.py",
+        "policies/corpus.py",
+        "policies/pretraining.py",
+        "policies/tokenizer.py",
+        "questions/stories.py",
+        "rollouts/sampling.py",
+        "solution.py",
+    ],
+    "policies": ["policies/__init__.py", "solution.py"],
     "rollouts": ["rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
-    "labels": ["labels/__init__.py", "rollouts/sampling.py", "evaluate/grading.py", "solution.py"],
-    "train": ["train/__init__.py", "train/data.py", "train/losses.py", "reward_model.py", "solution.py"],
+    "labels": ["evaluate/grading.py", "labels/__init__.py", "rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
+    "train": [
+        "evaluate/estimators.py",
+        "evaluate/scoring.py",
+        "reward_model.py",
+        "solution.py",
+        "train/__init__.py",
+        "train/data.py",
+        "train/losses.py",
+    ],
     "grades": ["evaluate/__init__.py", "evaluate/grading.py", "questions/stories.py"],
     "scores": ["evaluate/scores.py", "evaluate/scoring.py", "reward_model.py", "solution.py"],
     "metrics": ["evaluate/__init__.py", "evaluate/estimators.py"],
     "tables": [
-        "paper/tables.py",
+        "evaluate/estimators.py",
+        "evaluate/first_errors.py",
         "paper/cost.py",
         "paper/statistics.py",
         "paper/study.py",
         "paper/style.py",
-        "evaluate/first_errors.py",
+        "paper/tables.py",
     ],
     "figures": [
-        "paper/figures.py",
+        "evaluate/estimators.py",
+        "evaluate/first_errors.py",
         "paper/cost.py",
+        "paper/figures.py",
         "paper/statistics.py",
         "paper/study.py",
         "paper/style.py",
         "paper/theory.py",
+        "questions/stories.py",
     ],
-    "report": ["paper/report.py", "paper/report.html.jinja", "paper/study.py", "paper/style.py"],
-    "real_solutions": ["paper/published.py", "questions/published.py", "evaluate/estimators.py"],
+    "report": ["evaluate/estimators.py", "paper/report.html.jinja", "paper/report.py", "paper/study.py", "paper/style.py"],
+    "real_solutions": ["evaluate/estimators.py", "paper/published.py", "questions/published.py"],
 }
 
 
@@ -93,6 +115,16 @@ def repeated(option, key):
     return text
 
 
+def threads_of(model, kind):
+    """The threads that a job's settings ask for: what it runs with on any number of cores, so that numbers do not change."""
+
+    def threads(wildcards):
+        key = {"rollouts": "dataset"}.get(kind, kind)
+        return settings(model, kind, wildcards[key]).threads
+
+    return threads
+
+
 EVALUATION = settings(EvaluationConfig, "evaluation")
 TRAINING = settings(TrainingConfig, "training")
 PAPER = settings(PaperConfig, "paper")
@@ -102,7 +134,7 @@ POLICIES = [known("policies", policy, f"{STUDY}/evaluation.yaml") for policy in 
 BENCHMARKS = [known("questions", benchmark, f"{STUDY}/evaluation.yaml") for benchmark in EVALUATION.benchmarks]
 AUDIT = known("labels", EVALUATION.audit, f"{STUDY}/evaluation.yaml")
 # What every checkpoint scores: the benchmarks, and the sets that thresholds and audits are made from.
-SCORED = [*BENCHMARKS, *(known("questions", name, f"{STUDY}/evaluation.yaml") for name in (EVALUATION.validation, AUDIT))]
+SCORED = [known("questions", name, f"{STUDY}/evaluation.yaml") for name in EVALUATION.scored]
 CELLS = [f"{policy}/{dataset}" for policy in POLICIES for dataset in SCORED]
 BENCHMARK_CELLS = [f"{policy}/{benchmark}" for policy in POLICIES for benchmark in BENCHMARKS]
 
@@ -112,14 +144,37 @@ def seeds(run):
 
 
 # Here and not in an input function, whose errors Snakemake takes for a missing rule.
+for dataset in SCORED:
+    known("rollouts", dataset, f"{STUDY}/evaluation.yaml")
+for labels in LABELS:
+    wanted = settings(LabelsConfig, "labels", labels)
+    known("rollouts", wanted.dataset, f"{STUDY}/labels/{labels}.yaml")
+    for policy in wanted.policies:
+        if known("policies", policy, f"{STUDY}/labels/{labels}.yaml") not in POLICIES:
+            raise WorkflowError(
+                f"{STUDY}/labels/{labels}.yaml: policy {policy!r} samples nothing; name it in {STUDY}/evaluation.yaml"
+            )
 for run in RUNS:
     known("labels", settings(RunConfig, "runs", run).labels, f"{STUDY}/runs/{run}.yaml")
     known("backbones", settings(RunConfig, "runs", run).backbone, f"{STUDY}/runs/{run}.yaml")
-for result, about in {**PAPER.tables, **PAPER.figures, "report": PAPER.report}.items():
-    if result not in [*NEEDS, "report"]:
-        raise WorkflowError(f"{STUDY}/paper.yaml: no result {result!r}; expected one of {', '.join(NEEDS)}")
-    for run in about:
-        known("runs", run, f"{STUDY}/paper.yaml, {result}")
+if "references" in names("runs"):
+    raise WorkflowError(f"{STUDY}/runs/references.yaml: the name of what needs no run; expected another one")
+audited = settings(LabelsConfig, "labels", AUDIT)
+if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
+    raise WorkflowError(
+        f"{STUDY}/labels/{AUDIT}.yaml: the audit set labels every step of the judged policies' rollouts on {AUDIT}"
+    )
+for kind, results, needs in (("table", PAPER.tables, TABLE_NEEDS), ("figure", PAPER.figures, FIGURE_NEEDS)):
+    for result, about in results.items():
+        if result not in needs:
+            raise WorkflowError(f"{STUDY}/paper.yaml: no {kind} {result!r}; expected one of {', '.join(needs)}")
+        if not about and set(needs[result]) & OF_RUNS:
+            raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is about runs; name at least one")
+        for need in needs[result]:
+            if need.startswith("table ") and need.removeprefix("table ") not in PAPER.tables:
+                raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is drawn from {need}, which is not listed")
+for run in dict.fromkeys(run for about in (*PAPER.tables.values(), *PAPER.figures.values(), PAPER.report) for run in about):
+    known("runs", run, f"{STUDY}/paper.yaml")
 
 
 # ---- inputs of questions.smk
@@ -137,7 +192,8 @@ def published(path):
 
 
 def published_questions_file(wildcards):
-    return published(load(QuestionsConfig, Path(f"config/real/questions/{wildcards.dataset}.yaml")).source.path)
+    path = Path(f"config/real/questions/{wildcards.dataset}.yaml")
+    return published(load(QuestionsConfig, path).source.path if path.exists() else path.name)
 
 
 def published_solutions_file(wildcards):
@@ -171,16 +227,9 @@ def picked_pretraining(kind):
 
 
 # ---- inputs of rollouts.smk
-def needed_rollouts():
-    """The policies judged on every benchmark, and those that each label set asks for."""
-    pairs = dict.fromkeys(CELLS)
-    for labels in LABELS:
-        wanted = settings(LabelsConfig, "labels", labels)
-        user = f"{STUDY}/labels/{labels}.yaml"
-        pairs |= dict.fromkeys(
-            f"{known('policies', policy, user)}/{known('questions', wanted.dataset, user)}" for policy in wanted.policies
-        )
-    return [f"data/rollouts/{pair}.parquet" for pair in pairs]
+def sampled_rollouts():
+    """Every judged policy samples every data set that config/<study>/rollouts names."""
+    return [f"data/rollouts/{policy}/{dataset}.parquet" for policy in POLICIES for dataset in names("rollouts")]
 
 
 # ---- inputs of labels.smk
@@ -231,7 +280,7 @@ def benchmark_files():
         *(f"results/benchmarks/policies/pretraining-{name}.tsv" for name in names("pretraining")),
         *(f"results/benchmarks/policies/policy-{name}.tsv" for name in names("policies")),
         *(f"results/benchmarks/policies/backbone-{name}.tsv" for name in names("backbones")),
-        *(f"results/benchmarks/{Path(path).relative_to('data').with_suffix('')}.tsv" for path in needed_rollouts()),
+        *(f"results/benchmarks/{Path(path).relative_to('data').with_suffix('')}.tsv" for path in sampled_rollouts()),
         *(f"results/benchmarks/labels/{name}.tsv" for name in LABELS),
         *(f"results/benchmarks/train/{run}/seed-{seed}.tsv" for run in runs for seed in seeds(run)),
         *(f"results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv" for run in runs for seed in seeds(run)),
@@ -249,17 +298,16 @@ def needed(need, runs):
     scorers = [f"{run}/seed-{seed}" for run in runs for seed in seeds(run)]
     settings_files = [f"{STUDY}/runs/{run}.yaml" for run in runs]
     grades = [f"results/grades/{cell}" for cell in cells]
-    labels = [f"data/labels/{name}.parquet" for name in LABELS]
-    rollouts = needed_rollouts()
+    scores = [f"results/scores/{scorer}/{cell}" for scorer in [*scorers, "references/proofreader"] for cell in cells]
+    sampled = [f"data/rollouts/{cell}" for cell in cells] + [f"data/questions/{name}.parquet" for name in SCORED]
+    everything = [*sampled_rollouts(), *(f"data/labels/{name}.parquet" for name in LABELS)]
     return {
         "metrics": [f"results/metrics/{run}.parquet" for run in [*runs, "references"]] + settings_files,
-        "scores": [f"results/scores/{scorer}/{cell}" for scorer in [*scorers, "references/proofreader"] for cell in cells]
-        + [f"data/questions/{name}.parquet" for name in SCORED]
-        + [*rollouts, *grades, *settings_files],
+        "scores": [*scores, *sampled, *grades, *settings_files],
         "checkpoints": [f"results/checkpoints/{run}/seed-{seed}" for run in names("runs") for seed in seeds(run)],
         "grades": grades,
-        "labels": labels,
-        "benchmarks": [*benchmark_files(), *rollouts, *labels, *(f"data/pretraining/{name}" for name in names("pretraining"))],
+        "audit": [f"data/labels/{AUDIT}.parquet"],
+        "benchmarks": [*benchmark_files(), *everything, *(f"data/pretraining/{name}" for name in names("pretraining"))],
         "reported": ["config/reported.csv"],
     }[need]
 
@@ -268,7 +316,8 @@ def result_inputs(result):
     """What a result is made from, its study's settings included."""
     about = {**PAPER.tables, **PAPER.figures}[result]
     files = [f"{STUDY}/paper.yaml", f"{STUDY}/evaluation.yaml", f"{STUDY}/training.yaml"]
-    return list(dict.fromkeys([*files, *(path for need in NEEDS[result] for path in needed(need, about))]))
+    needs = {**TABLE_NEEDS, **FIGURE_NEEDS}[result]
+    return list(dict.fromkeys([*files, *(path for need in needs for path in needed(need, about))]))
 
 
 wildcard_constraints:

@@ -63,6 +63,7 @@ rule scores:
         "results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    threads: EVALUATION.threads
     params:
         **CELL_OPTIONS,
         outputs=outputs,
@@ -87,6 +88,7 @@ rule reference_scores:
         "results/benchmarks/evaluate/references/scores-{kind}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    threads: EVALUATION.threads
     params:
         **CELL_OPTIONS,
         outputs=outputs,
@@ -112,7 +114,7 @@ rule metrics:
     benchmark:
         "results/benchmarks/evaluate/{run}/metrics.tsv"
     wildcard_constraints:
-        run="(?!references$)[^/]+",
+        run=r"(?!references$)[\w-]+",
     conda:
         "../../envs/pqm.yaml"
     params:

@@ -23,6 +23,7 @@ rule label_set:
     priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
+    threads: threads_of(LabelsConfig, "labels")
     params:
         rollouts=repeated("--rollouts", "rollouts"),
     shell:

@@ -23,7 +23,7 @@ rule pretraining:
     priority: 100  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
-    threads: lambda wildcards: settings(PretrainingConfig, "pretraining", wildcards.pretraining).threads
+    threads: threads_of(PretrainingConfig, "pretraining")
     params:
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),

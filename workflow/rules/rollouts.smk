@@ -4,7 +4,7 @@ include: "common.smk"
 
 rule rollouts:
     input:
-        needed_rollouts(),
+        sampled_rollouts(),
 
 
 rule sample:
@@ -21,6 +21,7 @@ rule sample:
         "results/benchmarks/rollouts/{policy}/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    threads: threads_of(RolloutsConfig, "rollouts")
     shell:
         "pqm rollouts sample {input.config} --output {output} --policy {input.policy} --questions {input.questions} > {log} 2>&1"
 

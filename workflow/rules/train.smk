@@ -23,6 +23,7 @@ rule reward_model:
         "results/benchmarks/train/{run}/seed-{seed}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    threads: TRAINING.threads
     shell:
         "pqm train {input.config} --output {output} --training {input.training} --seed {wildcards.seed} --labels {input.labels}"
         " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pqm import formats
 from pqm.errors import PqmError
+from pqm.evaluate import join
 from pqm.questions.stories import ALL_RIGHT
 
 CANDIDATES = 200
@@ -71,24 +72,31 @@ def best_threshold(solutions: pd.DataFrame) -> float:
     return float(np.median(scores)) if np.isnan(values).all() else float(candidates[int(np.nanargmax(values))])
 
 
-def annotated(grades: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """Scored solutions whose first error is known and that have a step, with `step_scores`."""
-    joined = grades.merge(scores[["question_id", "sample_id", "step_scores"]], on=["question_id", "sample_id"])
-    return joined[joined["first_error"].notna() & (joined["step_scores"].map(len) > 0)].reset_index(drop=True)
+def with_known_truth(solutions: pd.DataFrame) -> pd.DataFrame:
+    """The scored solutions that have a step and whose first error is known."""
+    return solutions[solutions["first_error"].notna() & (solutions["step_scores"].map(len) > 0)].reset_index(drop=True)
 
 
 def judge_first_errors(grades: Path, scores: Path, validation_grades: Path, validation_scores: Path) -> str:
     """One sentence with F1, its two accuracies and the threshold.
 
     Raises:
-        PqmError: the truth of no solution is known, or the test solutions lack right or wrong ones.
+        PqmError: a sample has no score, the truth of no solution is known, a score is missing at the first error, or the
+            test solutions lack right or wrong ones.
     """
     tables = []
     for grade_file, score_file in ((validation_grades, validation_scores), (grades, scores)):
-        table = annotated(formats.read(grade_file, formats.GRADES), formats.read(score_file, formats.SCORES))
+        table = with_known_truth(
+            join(formats.read(grade_file, formats.GRADES), formats.read(score_file, formats.SCORES), score_file)
+        )
         if table.empty:
+            raise PqmError(f"{grade_file}: no solution's first_error is known; expected the place of the first wrong step")
+        beyond = table[table["first_error"] >= table["step_scores"].map(len)]
+        if len(beyond):
+            one = beyond.iloc[0]
             raise PqmError(
-                f"{grade_file}: no scored solution has a known first_error; expected the place of the first wrong step"
+                f"{score_file}: question {one.question_id!r}, sample {one.sample_id}: {len(one.step_scores)} step scores,"
+                f" but step {int(one.first_error)} is the first wrong one; expected a score a step"
             )
         tables.append(table)
     threshold = best_threshold(tables[0])

@@ -5,15 +5,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.scoring import log_likelihoods, step_scores
-from pqm.reward_model import Encoder, checkpoint_hash, load_reward_model, place
-from pqm.solution import SolutionFormat
-from pqm.work import WorkFolder
+from pqm.reward_model import Encoder, load_language_model, load_reward_model, place
+from pqm.work import WorkFolder, checkpoint_hash
 
 Kind = Literal["reward", "likelihood"]
 QUESTIONS_A_SHARD = 25
@@ -28,14 +25,9 @@ class Scorer:
 
     def __init__(self, checkpoint: Path, kind: Kind, budget: int) -> None:
         self.checkpoint, self.kind, self.budget = checkpoint, kind, budget
-        self.model: PreTrainedModel
-        if kind == "reward":
-            self.model, tokenizer, self.form = load_reward_model(checkpoint)
-        else:
-            self.form = SolutionFormat.load(checkpoint)
-            self.model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32)
-            tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-        self.model = place(self.model)
+        load = load_reward_model if kind == "reward" else load_language_model
+        model, tokenizer, self.form = load(checkpoint)
+        self.model = place(model)
         self.encode = Encoder(tokenizer, self.form)
         self.name = checkpoint_hash(checkpoint)
 

@@ -1,20 +1,19 @@
 """Stage `paper`: every result of the paper, a table or a figure each, from what a study built.
 
-A result is a function in `tables.py` or `figures.py`, an entry in `NEEDS`, an entry in the study's `paper.yaml` (with the runs
-that it is about) and a caption in `workflow/report/`. `NEEDS` is what the rules ask for before they make it:
+A result is a function in `tables.py` or `figures.py`, an entry below, an entry in the study's `paper.yaml` (with the runs that
+it is about) and a caption in `workflow/report/`. The entry below is what the rules ask for before they make it:
 
     metrics       of its runs and of the references
     scores        step scores of its runs and of the references, with rollouts, grades and questions
-    checkpoints   of its runs
+    checkpoints   of every run
     grades        of every policy on every scored data set
-    labels        of the audit set
-    benchmarks    Snakemake's records of what each job took
+    audit         labels of the audit set
+    benchmarks    Snakemake's records of what each job took, and what the stages' counters stand in
     reported      the published numbers that a user filled in
     table NAME    another table
 """
 
-NEEDS: dict[str, tuple[str, ...]] = {
-    # tables
+TABLE_NEEDS: dict[str, tuple[str, ...]] = {
     "main": ("metrics",),
     "differences": ("metrics",),
     "backbones": ("metrics",),
@@ -27,16 +26,19 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "grader_disagreement": ("grades",),
     "cost": ("benchmarks", "checkpoints"),
     "paper_comparison": ("reported", "table main"),
-    # figures
+}
+FIGURE_NEEDS: dict[str, tuple[str, ...]] = {
     "best_of_n": ("table main",),
     "margin": ("table margin_ablation",),
     "votes": ("table self_consistency",),
-    "framework": ("scores", "labels"),
-    "assumption": ("labels",),
-    "q_values": ("scores", "labels"),
-    "label_audit": ("labels",),
+    "framework": ("scores", "audit"),
+    "assumption": ("audit",),
+    "q_values": ("scores", "audit"),
+    "label_audit": ("audit",),
     "separation": ("scores",),
     "calibration": ("scores",),
-    "compute": ("table main", "benchmarks"),
+    "compute": ("table main", "scores", "benchmarks"),
     "theory": (),
 }
+# A result with one of these needs is about at least one run.
+OF_RUNS = {"metrics", "scores"}

@@ -1,5 +1,6 @@
 """What the study's stages took, from Snakemake's benchmark files and the stages' own counters."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,12 +11,24 @@ from pqm.paper.study import Study
 STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate")
 
 
-def records(benchmarks: Path) -> pd.DataFrame:
-    """One row a job: stage, its file below the stage's folder, seconds, CPU seconds and peak memory in MB."""
+def records(benchmarks: Path, stages: Sequence[str] | None = None) -> pd.DataFrame:
+    """One row a job: stage, its file below the stage's folder, seconds, CPU seconds and peak memory in MB.
+
+    Args:
+        stages: only these, else all.
+
+    Raises:
+        PqmError: there is no record, or one was cut.
+    """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
-        record = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
         stage, *job = path.relative_to(benchmarks).with_suffix("").parts
+        if stages is not None and stage not in stages:
+            continue
+        try:
+            record = pd.read_csv(path, sep="\t", na_values=["-", "NA"]).iloc[0]
+        except (pd.errors.EmptyDataError, IndexError):
+            raise PqmError(f"{path}: no benchmark record, probably cut while it was written; rerun its job") from None
         rows.append(
             {
                 "stage": stage,
@@ -46,7 +59,16 @@ def summary(jobs: pd.DataFrame) -> pd.DataFrame:
 
 def ledger(study: Study) -> pd.DataFrame:
     """`summary` of the stages that make data and models, with the tokens that each read or wrote."""
-    table = summary(records(study.results / "benchmarks")).set_index("stage")
+    jobs = records(study.results / "benchmarks", STAGES)
+    # A run or a seed that the study no longer has may have left its record.
+    of_run = {
+        f"{run}/{job}"
+        for run in study.runs
+        for seed in study.seeds(run)
+        for job in (f"seed-{seed}", f"scores-seed-{seed}", "metrics")
+    }
+    known = ~jobs["stage"].isin(["train", "evaluate"]) | jobs["job"].isin(of_run) | jobs["job"].str.startswith("references/")
+    table = summary(jobs[known]).set_index("stage")
     table = table.loc[[stage for stage in STAGES if stage in table.index]]
     counters = {stage: _tokens(study, stage) for stage in table.index}
     table.insert(1, "tokens", [counters[stage][0] for stage in table.index])
@@ -60,41 +82,58 @@ def _tokens(study: Study, stage: str) -> tuple[int, str]:
         files = sorted((study.data / "pretraining").glob("*/snapshots.csv"))
         return sum(int(pd.read_csv(path)["tokens"].iloc[-1]) for path in files), "trained on"
     if stage == "rollouts":
-        return _sampled(study), "sampled"
+        return _column_sum(study.data / "rollouts", "*/*.parquet", "n_tokens"), "sampled"
     if stage == "labels":
-        files = sorted((study.data / "labels").glob("*.parquet"))
-        return sum(int(pd.read_parquet(path, columns=["completion_tokens"]).to_numpy().sum()) for path in files), "completed"
+        return _column_sum(study.data / "labels", "*.parquet", "completion_tokens"), "completed"
+    checkpoints = [(run, seed) for run in study.runs for seed in study.seeds(run)]
     if stage == "train":
-        return sum(study.facts(run, seed)["tokens"] for run in study.runs for seed in study.seeds(run)), "trained on"
+        return sum(study.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
     if stage == "evaluate":
-        scored = [*study.evaluation.benchmarks, study.evaluation.validation, study.evaluation.audit]
-        sizes = [int(study.rollouts(policy, name)["n_tokens"].sum()) for policy in study.evaluation.policies for name in scored]
-        scorers = len(sorted((study.results / "benchmarks" / "evaluate").rglob("scores-*.tsv")))
+        sizes = [
+            int(study.rollouts(policy, name)["n_tokens"].sum())
+            for policy in study.evaluation.policies
+            for name in study.evaluation.scored
+        ]
+        scorers = len(checkpoints) + len(REFERENCE_SCORERS)
         return sum(sizes) * scorers, "scored, before what solutions share is read once"
     return 0, ""
 
 
-def _sampled(study: Study) -> int:
-    files = sorted((study.data / "rollouts").glob("*/*.parquet"))
-    return sum(int(pd.read_parquet(path, columns=["n_tokens"]).to_numpy().sum()) for path in files)
+REFERENCE_SCORERS = ("likelihood", "proofreader")
 
 
-def seconds_a_sample(study: Study, runs: list[str]) -> pd.DataFrame:
-    """CPU seconds to sample and to score one solution of each cell: policy, benchmark, sampling, scoring (a run's mean job)."""
-    jobs = records(study.results / "benchmarks").set_index(["stage", "job"])["cpu_seconds"]
+def _column_sum(folder: Path, pattern: str, column: str) -> int:
+    return sum(int(pd.read_parquet(path, columns=[column]).to_numpy().sum()) for path in sorted(folder.glob(pattern)))
+
+
+def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
+    """Seconds to sample and to score one solution of each cell: policy, benchmark, sampling, scoring (these runs' mean job).
+
+    Wall-clock seconds of jobs of one thread, with the seconds that a job needs to start; what is scored is scored at one rate.
+
+    Raises:
+        PqmError: a job has no record.
+    """
+    jobs = records(study.results / "benchmarks", ("rollouts", "evaluate")).set_index(["stage", "job"])["seconds"].to_dict()
+
+    def seconds(stage: str, job: str) -> float:
+        if (stage, job) not in jobs:
+            raise PqmError(f"{study.results / 'benchmarks' / stage / job}.tsv: missing; the seconds of this job are drawn")
+        return float(jobs[stage, job])
+
     sampled = {
         (policy, name): len(study.rollouts(policy, name))
         for policy in study.evaluation.policies
-        for name in (*study.evaluation.benchmarks, study.evaluation.validation, study.evaluation.audit)
+        for name in study.evaluation.scored
     }
-    scored = [jobs[("evaluate", f"{run}/scores-seed-{seed}")] for run in runs for seed in study.seeds(run)]
+    scored = [seconds("evaluate", f"{run}/scores-seed-{seed}") for run in runs for seed in study.seeds(run)]
     scoring = sum(scored) / len(scored) / sum(sampled.values())
     return pd.DataFrame(
         [
             {
                 "policy": policy,
                 "benchmark": benchmark,
-                "sampling": jobs[("rollouts", f"{policy}/{benchmark}")] / sampled[policy, benchmark],
+                "sampling": seconds("rollouts", f"{policy}/{benchmark}") / sampled[policy, benchmark],
                 "scoring": scoring,
             }
             for policy, benchmark in study.cells

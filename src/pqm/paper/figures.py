@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from math import comb
 from pathlib import Path
 
@@ -16,30 +17,31 @@ from matplotlib.figure import Figure
 
 from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.estimators import probability
+from pqm.evaluate.estimators import area_under_curve, probability
+from pqm.evaluate.first_errors import with_known_truth
 from pqm.paper import theory
 from pqm.paper.cost import seconds_a_sample
-from pqm.paper.statistics import Bootstrap, interval
+from pqm.paper.statistics import Bootstrap, Floats, interval
 from pqm.paper.study import Study
 from pqm.paper.style import method_order, printed, style
 from pqm.questions.stories import ALL_RIGHT, step_truth
 
 RIGHT, FIRST_WRONG, LATER_WRONG = "right", "first wrong", "later wrong"
 STEP_COLOURS = {RIGHT: "#0072B2", FIRST_WRONG: "#D55E00", LATER_WRONG: "#999999"}
-POLICY_LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+POLICY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MONTE_CARLO = "Monte Carlo"
 
 
 # ---------------------------------------------------------------- curves over n
 
 
-def _panels(table: pd.DataFrame, height: float = 3.1, legend: float = 1.1) -> tuple[Figure, dict[tuple[str, str], Axes]]:
+def _panels(table: pd.DataFrame) -> tuple[Figure, dict[tuple[str, str], Axes]]:
     """A panel for each benchmark (row) and policy (column), in the table's order."""
     policies, benchmarks = list(dict.fromkeys(table["policy"])), list(dict.fromkeys(table["benchmark"]))
     figure, axes = plt.subplots(
         len(benchmarks),
         len(policies),
-        figsize=(3.6 * len(policies), height * len(benchmarks) + legend),
+        figsize=(3.6 * len(policies), 3 * len(benchmarks) + 0.8),
         sharex=True,
         squeeze=False,
     )
@@ -54,8 +56,9 @@ def _panels(table: pd.DataFrame, height: float = 3.1, legend: float = 1.1) -> tu
     return figure, panels
 
 
-def _legend_below(figure: Figure, axis: Axes, columns: int, space: float = 0.9) -> None:
+def _legend_below(figure: Figure, axis: Axes, columns: int) -> None:
     handles, labels = axis.get_legend_handles_labels()
+    space = 0.1 + 0.2 * -(-len(handles) // columns)
     figure.legend(handles, labels, loc="lower center", ncol=columns, frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, space / figure.get_figheight(), 1, 1))
 
@@ -108,42 +111,42 @@ def margin_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """Accuracy by margin at the largest n and at 8 of it, from the margin table."""
     table = study.table("margin_ablation")
     rows = table[table["method"].str.startswith("pqm-zeta")]
-    sizes = {max(rows["n"]), max(n for n in rows["n"] if n <= max(1, max(rows["n"]) // 8))}
+    largest = rows["n"].max()
+    sizes = {largest, max((n for n in rows["n"] if n <= largest // 8), default=largest)}
     rows = rows[rows["n"].isin(sizes)]
     return rows.assign(zeta=rows["method"].str.removeprefix("pqm-zeta").astype(float))
 
 
 def _draw_margin(data: pd.DataFrame) -> Figure:
-    figure, panels = _panels(data.assign(policy="all"))
-    sizes = sorted(set(data["n"]))
-    for (benchmark, _), axis in panels.items():
+    benchmarks, sizes = list(dict.fromkeys(data["benchmark"])), sorted(set(data["n"]))
+    figure, axes = plt.subplots(1, len(benchmarks), figsize=(4.6 * len(benchmarks), 4.0), squeeze=False)
+    for axis, benchmark in zip(axes[0], benchmarks):
         panel = data[data["benchmark"] == benchmark]
         places = {zeta: place for place, zeta in enumerate(sorted(set(panel["zeta"])))}
-        for colour, policy in zip(POLICY_LINES, dict.fromkeys(panel["policy"])):
-            for n, line_style in zip(sizes, ("--", "-")):
+        for colour, policy in zip(cycle(POLICY_COLOURS), dict.fromkeys(panel["policy"])):
+            for n, line_style in zip(sizes[::-1], ("-", "--")):
                 line = panel[(panel["policy"] == policy) & (panel["n"] == n)].sort_values("zeta")
                 x = line["zeta"].map(places)
-                axis.plot(
-                    x, 100 * line["accuracy"], line_style, color=colour, marker="o", markersize=4, label=f"{policy}, n = {n}"
-                )
+                name = f"{policy} policy, n = {n}"
+                axis.plot(x, 100 * line["accuracy"], line_style, color=colour, marker="o", markersize=4, label=name)
                 if n == sizes[-1]:
                     axis.fill_between(x, 100 * line["low"], 100 * line["high"], color=colour, alpha=0.12, linewidth=0)
         axis.set_xticks(list(places.values()), [f"{zeta:g}" for zeta in places])
         axis.set_title(benchmark, fontsize=10)
         axis.set_xlabel("margin ζ")
-        axis.set_ylabel("right answers, %")
-    figure.set_size_inches(6.4, figure.get_figheight())
-    _legend_below(figure, next(iter(panels.values())), 3)
+        axis.grid(alpha=0.25)
+    axes[0][0].set_ylabel("right answers, %")
+    _legend_below(figure, axes[0][0], 3)
     return figure
 
 
 def compute_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
-    """Accuracy against the CPU seconds that n samples, and their scores where there are any, take a question."""
+    """Accuracy against the seconds that n samples, and their scores where there are any, take a question."""
     table = study.table("main")
-    table = table[table["method"].isin({"pass@1", "self-consistency"} | {study.run(run).method for run in runs})]
+    table = table[table["method"].isin({"self-consistency"} | {study.run(run).method for run in runs})]
     costs = seconds_a_sample(study, list(runs))
     joined = table.merge(costs, on=["policy", "benchmark"])
-    scored = ~joined["method"].isin(["pass@1", "self-consistency"])
+    scored = joined["method"] != "self-consistency"
     return joined.assign(seconds=joined["n"] * (joined["sampling"] + scored * joined["scoring"]))
 
 
@@ -151,14 +154,14 @@ def _draw_compute(data: pd.DataFrame) -> Figure:
     figure, panels = _panels(data)
     for (benchmark, policy), axis in panels.items():
         panel = data[(data["policy"] == policy) & (data["benchmark"] == benchmark)]
-        for method in sorted(set(panel["method"]) - {"pass@1"}, key=method_order):
+        for method in sorted(set(panel["method"]), key=method_order):
             line, look = panel[panel["method"] == method].sort_values("n"), style(method)
             axis.plot(
                 line["seconds"], 100 * line["accuracy"], color=look.colour, linestyle=look.line, marker=".", label=look.name
             )
         axis.set_xscale("log")
     for axis in list(panels.values())[-len(set(data["policy"])) :]:
-        axis.set_xlabel("CPU seconds a question")
+        axis.set_xlabel("seconds a question, one core")
     _legend_below(figure, next(iter(panels.values())), 4)
     return figure
 
@@ -166,20 +169,37 @@ def _draw_compute(data: pd.DataFrame) -> Figure:
 # ---------------------------------------------------------------- what Monte Carlo says of steps
 
 
-def _audited(study: Study) -> pd.DataFrame:
-    """One row a step of the audit set that has completions: its place, its truth, hits and counts."""
-    rows = []
-    for solution in study.labels(study.evaluation.audit).itertuples():
-        truth = step_truth(solution.prompt, list(solution.completions))
-        steps = zip(truth, solution.hits, solution.counts)
-        for place, (right, hits, count) in enumerate(list(steps)[:-1]):  # the last label is the solution's own grade
-            rows.append({"question_id": solution.question_id, "step": place + 1, "right": right, "hits": hits, "count": count})
-    return pd.DataFrame(rows)
+def _audit(study: Study) -> pd.DataFrame:
+    """The labelled solutions of the audit set, with their steps and the truth of each.
+
+    Raises:
+        PqmError: a question is no story, so that nobody knows which steps are right.
+    """
+    name = study.evaluation.audit
+    labelled = study.labels(name)
+    labelled["steps"] = labelled["completions"].map(tuple)
+    try:
+        labelled["truth"] = [step_truth(prompt, steps) for prompt, steps in zip(labelled["prompt"], labelled["steps"])]
+    except ValueError:
+        raise PqmError(f"labels {name}: the truth of their steps is not known; expected generated stories") from None
+    return labelled
+
+
+def _audited_prefixes(study: Study) -> pd.DataFrame:
+    """One row a distinct prefix of the audit set that has completions: its length, its truth, hits and counts."""
+    rows: dict[tuple[str, tuple[str, ...]], dict[str, object]] = {}
+    for solution in _audit(study).itertuples():
+        # The last label is the solution's own grade, no completion.
+        for place, (right, hits, count) in enumerate(list(zip(solution.truth, solution.hits, solution.counts))[:-1]):
+            if count:
+                found = {"question_id": solution.question_id, "step": place + 1, "right": right, "hits": hits, "count": count}
+                rows[solution.question_id, solution.steps[: place + 1]] = found
+    return pd.DataFrame(rows.values())
 
 
 def assumption_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """Share of completions that are right after right and after wrong prefixes, by the prefix's length."""
-    steps, paper = _audited(study), study.paper
+    steps, paper = _audited_prefixes(study), study.paper
     clusters = pd.Series({name: name for name in steps["question_id"].unique()})
     bootstrap = Bootstrap(clusters, paper.resamples, paper.seed)
     rows = []
@@ -210,14 +230,14 @@ def _draw_assumption(data: pd.DataFrame) -> Figure:
     axis.set_ylabel("completions that are right, %")
     axis.set_xticks(sorted(set(data["step"])))
     axis.set_ylim(0, 105)
-    _legend_below(figure, axis, 2, 0.35)
+    _legend_below(figure, axis, 2)
     return figure
 
 
 def label_audit_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
-    """Error rates of hard Monte Carlo labels against the truth for every k up to the number of completions made."""
-    steps = _audited(study)
-    most = int(steps["count"].max())
+    """Error rates of hard Monte Carlo labels against the truth for every k up to the completions that each prefix has."""
+    steps = _audited_prefixes(study)
+    most = int(steps["count"].min())
     rows = []
     for k in range(1, most + 1):
         any_hit = np.array([1 - comb(c - h, k) / comb(c, k) for h, c in zip(steps["hits"], steps["count"])])
@@ -251,55 +271,63 @@ def _draw_label_audit(data: pd.DataFrame) -> Figure:
     axis.set_xticks(sorted({1, *range(4, int(data["k"].max()) + 1, 4)}))
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.25)
-    _legend_below(figure, axis, 1, 0.55)
+    _legend_below(figure, axis, 1)
     return figure
 
 
 def q_values_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
-    """Mean chance of success by step, right and wrong, and violations of the theorem's order: Monte Carlo and models."""
-    labelled = study.labels(study.evaluation.audit)
-    labelled["steps"] = labelled["completions"].map(tuple)
-    sources = {MONTE_CARLO: {(row.question_id, row.steps): np.array(row.soft_labels) for row in labelled.itertuples()}}
+    """Q by step, of right and of wrong steps, and reversals of the theorem's order: by Monte Carlo and by models.
+
+    Monte Carlo's Q of a place is the logit of its share of right completions; a model's is the mean of its scores.
+    """
+    labelled = _audit(study)
+    rows = [row | _monte_carlo_reversals(labelled) for row in _monte_carlo_places(study)]
     for run in runs:
         parts = [study.solutions(scorer, study.evaluation.audit) for scorer in study.scorers(run)]
         means = {
             (row.question_id, row.steps): np.mean([part.at[row.Index, "step_scores"] for part in parts], axis=0)
             for row in parts[0].itertuples()
         }
-        sources[study.run(run).method] = means
-    rows = []
-    for source, values in sources.items():
-        start = None if source == MONTE_CARLO else 0.0
-        seen: dict[tuple[int, bool], list[float]] = {}
-        failed = total = 0
-        for solution in labelled.itertuples():
-            truth = step_truth(solution.prompt, list(solution.steps))
-            value = values[solution.question_id, solution.steps]
-            one, many = (
-                theory.violations(value[:-1], truth[:-1], start)
-                if source == MONTE_CARLO
-                else theory.violations(value, truth, start)
-            )
-            failed, total = failed + one, total + many
-            for place, (right, q) in enumerate(zip(truth, value)):
-                if source != MONTE_CARLO or place < len(truth) - 1:
-                    seen.setdefault((place + 1, right), []).append(float(q))
-        for (step, right), qs in sorted(seen.items()):
-            if len(qs) >= LEAST_STEPS:
-                share = float(np.mean(qs if source == MONTE_CARLO else probability(np.array(qs))))
-                rows.append({"source": source, "step": step, "right": right, "q": _safe_logit(share, len(qs)), "steps": len(qs),
-                             "violated": failed, "inequalities": total})  # fmt: skip
+        rows += _model_places(study.run(run).method, labelled, means)
     return pd.DataFrame(rows)
 
 
+def _monte_carlo_places(study: Study) -> list[dict[str, object]]:
+    places = []
+    for (step, right), group in _audited_prefixes(study).groupby(["step", "right"]):
+        if len(group) >= LEAST_STEPS:
+            hits, count = group["hits"].sum(), group["count"].sum()
+            bounded = min(max(hits, 0.5), count - 0.5)  # half a completion from never and from always
+            q = float(np.log(bounded / (count - bounded)))
+            places.append({"source": MONTE_CARLO, "step": step, "right": right, "q": q, "steps": len(group)})
+    return places
+
+
+def _monte_carlo_reversals(labelled: pd.DataFrame) -> dict[str, int]:
+    """Within each solution, its last step (whose label is its own grade) and the unknown start left out."""
+    pairs = [theory.violations(row.soft_labels[:-1], row.truth[:-1]) for row in labelled.itertuples()]
+    return {"violated": sum(one for one, _ in pairs), "inequalities": sum(many for _, many in pairs)}
+
+
+def _model_places(
+    method: str, labelled: pd.DataFrame, scores: dict[tuple[str, tuple[str, ...]], Floats]
+) -> list[dict[str, object]]:
+    pairs = []
+    seen: dict[tuple[int, bool], list[float]] = {}
+    for solution in labelled.itertuples():
+        q = scores[solution.question_id, solution.steps]
+        pairs.append(theory.violations(q, solution.truth, 0.0))
+        for place, right in enumerate(solution.truth):
+            seen.setdefault((place + 1, right), []).append(float(q[place]))
+    reversals = {"violated": sum(one for one, _ in pairs), "inequalities": sum(many for _, many in pairs)}
+    return [
+        {"source": method, "step": step, "right": right, "q": float(np.mean(qs)), "steps": len(qs)} | reversals
+        for (step, right), qs in sorted(seen.items())
+        if len(qs) >= LEAST_STEPS
+    ]
+
+
 LEAST_STEPS = 5
-
-
-def _safe_logit(share: float, count: int) -> float:
-    """The logit, of at most half a case from 0 or 1."""
-    edge = 0.5 / count
-    bounded = min(max(share, edge), 1 - edge)
-    return float(np.log(bounded / (1 - bounded)))
 
 
 def _draw_q_values(data: pd.DataFrame) -> Figure:
@@ -318,7 +346,7 @@ def _draw_q_values(data: pd.DataFrame) -> Figure:
                 label=f"{'right' if right else 'wrong'} steps",
             )
         axis.axhline(0, color="#999999", linewidth=1, linestyle=":")
-        share = part["violated"].iloc[0] / part["inequalities"].iloc[0]
+        share = part["violated"].iloc[0] / max(1, part["inequalities"].iloc[0])
         title = source if source == MONTE_CARLO else printed(source)
         axis.set_title(
             f"{title}\n{part['violated'].iloc[0]} of {part['inequalities'].iloc[0]} inequalities reversed ({100 * share:.0f} %)",
@@ -327,15 +355,14 @@ def _draw_q_values(data: pd.DataFrame) -> Figure:
         axis.set_xlabel("step")
         axis.set_xticks(sorted(set(part["step"])))
         axis.grid(alpha=0.25)
-    axes[0][0].set_ylabel("Q, logit of the mean chance")
-    _legend_below(figure, axes[0][0], 2, 0.35)
+    axes[0][0].set_ylabel("Q")
+    _legend_below(figure, axes[0][0], 2)
     return figure
 
 
 def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """One audited solution: its steps, their truth, their Monte Carlo labels and the Q of a run, by a rule that sees no score."""
-    labelled = study.labels(study.evaluation.audit)
-    labelled["truth"] = [step_truth(prompt, list(steps)) for prompt, steps in zip(labelled["prompt"], labelled["completions"])]
+    labelled = _audit(study)
     right, wrong = (labelled["truth"].map(lambda truth, kind=kind: truth.count(kind)) for kind in (True, False))
     ranked = labelled.assign(scarcer=np.minimum(right, wrong), uneven=(right - wrong).abs())
     order = ["scarcer", "uneven", "question_id", "policy"]
@@ -344,7 +371,7 @@ def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     scores = []
     for scorer in study.scorers(runs[0]):
         rows = study.solutions(scorer, study.evaluation.audit)
-        same = rows[(rows["question_id"] == chosen.question_id) & (rows["steps"] == tuple(chosen.completions))]
+        same = rows[(rows["question_id"] == chosen.question_id) & (rows["steps"] == chosen.steps)]
         scores.append(same["step_scores"].iloc[0])
     return pd.DataFrame(
         {
@@ -403,17 +430,17 @@ def _draw_framework(data: pd.DataFrame) -> Figure:
 
 
 def _steps_by_kind(study: Study, run: str) -> pd.DataFrame:
-    """Every step score of the distinct test solutions whose truth is known, with what kind of step it is."""
+    """Every step score of the distinct benchmark solutions whose truth is known, with its seed and what kind of step it is."""
     rows = []
-    for benchmark in study.evaluation.benchmarks:
-        for scorer in study.scorers(run):
-            for solution in study.solutions(scorer, benchmark).itertuples():
-                if solution.first_error == solution.first_error:
-                    error = solution.first_error if solution.first_error != ALL_RIGHT else len(solution.steps)
-                    for place, score in enumerate(solution.step_scores):
-                        kind = RIGHT if place < error else FIRST_WRONG if place == error else LATER_WRONG
-                        rows.append((kind, score))
-    return pd.DataFrame(rows, columns=["kind", "score"])
+    for seed, scorer in enumerate(study.scorers(run)):
+        for benchmark in study.evaluation.benchmarks:
+            for solution in with_known_truth(study.solutions(scorer, benchmark)).itertuples():
+                error = solution.first_error if solution.first_error != ALL_RIGHT else len(solution.steps)
+                for place, score in enumerate(solution.step_scores):
+                    rows.append((seed, RIGHT if place < error else FIRST_WRONG if place == error else LATER_WRONG, score))
+    if not rows:
+        raise PqmError(f"run {run}: no benchmark solution's first wrong step is known, which this figure is about")
+    return pd.DataFrame(rows, columns=["seed", "kind", "score"])
 
 
 BINS = np.linspace(-12, 12, 49)
@@ -421,13 +448,12 @@ BINS = np.linspace(-12, 12, 49)
 
 def separation_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """Histograms of step scores for right, first wrong and later wrong steps, and the chance that a right one is higher."""
-    from pqm.evaluate.estimators import area_under_curve
-
     rows = []
     for run in runs:
         steps = _steps_by_kind(study, run)
         known = steps[steps["kind"] != LATER_WRONG]
-        auc = area_under_curve(known["score"].to_numpy(), (known["kind"] == RIGHT).to_numpy())
+        seeds = [part for _, part in known.groupby("seed")]
+        auc = np.mean([area_under_curve(part["score"].to_numpy(), (part["kind"] == RIGHT).to_numpy()) for part in seeds])
         for kind, group in steps.groupby("kind"):
             counts, _ = np.histogram(np.clip(group["score"], BINS[0], BINS[-1]), BINS)
             for low, share in zip(BINS, counts / len(group)):
@@ -460,7 +486,7 @@ def _draw_separation(data: pd.DataFrame) -> Figure:
         axis.set_xlabel("step score, logit")
     for axis in list(axes.flat)[len(methods) :]:
         axis.axis("off")
-    _legend_below(figure, axes[0][0], 3, 0.4)
+    _legend_below(figure, axes[0][0], 3)
     return figure
 
 
@@ -503,7 +529,7 @@ def _draw_calibration(data: pd.DataFrame) -> Figure:
     axis.set_ylabel("share of right steps")
     axis.set_aspect("equal")
     axis.grid(alpha=0.25)
-    _legend_below(figure, axis, 2, 0.8)
+    _legend_below(figure, axis, 2)
     return figure
 
 
@@ -615,7 +641,7 @@ def draw_figure(name: str, study: Study, output: Path) -> None:
     if name not in study.paper.figures:
         raise PqmError(f"{study.folder / 'paper.yaml'}: figure {name!r} is not listed")
     plt.rcParams.update({"svg.hashsalt": "pqm", "svg.fonttype": "path"})
-    data = FIGURES[name].data(study, study.paper.figures[name])
+    data = FIGURES[name].data(study, study.runs_of(name))
     figure = FIGURES[name].draw(data)
     with formats.whole_file(output / f"{name}.csv") as part:
         data.to_csv(part, index=False, float_format="%.4f")

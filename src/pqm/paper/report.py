@@ -1,7 +1,7 @@
 """The study's page: every table and figure, some questions to look into, and where each number comes from, in one file."""
 
-import hashlib
 import platform
+import re
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -14,16 +14,18 @@ from jinja2 import Environment, PackageLoader
 from pqm import __version__
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import aggregate, probability
-from pqm.paper import NEEDS
+from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
 from pqm.paper.study import Study
 from pqm.paper.style import printed
 from pqm.paper.tables import write_text
 from pqm.questions.stories import ALL_RIGHT
-from pqm.work import content_hash
+from pqm.work import checkpoint_hash, content_hash
 
 QUESTIONS_SHOWN = 6
 SAMPLES_SHOWN = 8
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "pandas", "snakemake", "dvc")
+
+CELLS = re.compile(r"(?<!\\)\|")  # a bar between cells, not an escaped one within
 
 TITLES = {
     "main": "Best-of-n",
@@ -74,11 +76,6 @@ def write_report(study: Study, captions: Path, output: Path) -> None:
     write_text(output, page)
 
 
-def title(name: str) -> str:
-    """A result's title; its name where it has none."""
-    return TITLES.get(name, name.replace("_", " "))
-
-
 def _read(path: Path) -> str:
     if not path.exists():
         raise PqmError(f"{path}: missing; the report shows every table and figure that paper.yaml lists")
@@ -91,15 +88,15 @@ def _figure(study: Study, name: str, captions: Path) -> dict[str, str]:
     # Ids are unique within a drawing only; glyphs and clips of two drawings must not meet.
     for mark in ('id="', 'href="#', "url(#"):
         inline = inline.replace(mark, f"{mark}{name}-")
-    return {"name": name, "title": title(name), "svg": inline, "caption": " ".join(_read(captions / f"{name}.rst").split())}
+    return {"name": name, "title": TITLES[name], "svg": inline, "caption": " ".join(_read(captions / f"{name}.rst").split())}
 
 
 def _table(study: Study, name: str) -> dict[str, Any]:
     """The Markdown table as rows of cells, and the caption below it."""
     lines = _read(study.results / "tables" / f"{name}.md").splitlines()
-    grid = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    grid = [[cell.strip().replace(r"\|", "|") for cell in CELLS.split(line)[1:-1]] for line in lines if line.startswith("|")]
     caption = " ".join(line for line in lines if line and not line.startswith("|"))
-    return {"name": name, "title": title(name), "head": grid[0], "rows": grid[2:], "caption": caption, "long": len(grid) > 30}
+    return {"name": name, "title": TITLES[name], "head": grid[0], "rows": grid[2:], "caption": caption, "long": len(grid) > 30}
 
 
 def _questions(study: Study) -> list[dict[str, Any]]:
@@ -150,12 +147,12 @@ def _samples(study: Study, tables: dict[str, pd.DataFrame]) -> list[dict[str, An
 
 def _step(place: int, text: str, scores: Sequence[Sequence[float]], error: int | None) -> dict[str, Any]:
     chances = [float(probability(np.array(values[place]))) for values in scores]
-    known = error is not None
+    truth = "" if error is None else "right" if error == ALL_RIGHT or place < error else "wrong"
     return {
         "text": text,
         "cells": [{"value": f"{chance:.2f}", "colour": _colour(chance)} for chance in chances],
-        "first_wrong": known and place == error,
-        "truth": "" if not known else "right" if error == ALL_RIGHT or place < error else "wrong",  # type: ignore[operator]
+        "first_wrong": place == error,
+        "truth": truth,
     }
 
 
@@ -175,7 +172,7 @@ def _checkpoints(study: Study) -> list[dict[str, Any]]:
                 {
                     "run": run,
                     "seed": seed,
-                    "weights": content_hash(study.results / "checkpoints" / run / f"seed-{seed}" / "model.safetensors")[:12],
+                    "weights": checkpoint_hash(study.results / "checkpoints" / run / f"seed-{seed}"),
                     "labels": f"{facts['run']['labels']} {facts['labels_sha256'][:12]}",
                     "backbone": f"{facts['run']['backbone']} {facts['backbone_sha256'][:12]}",
                     "solutions": facts["solutions"],
@@ -189,7 +186,7 @@ def _checkpoints(study: Study) -> list[dict[str, Any]]:
 def _files(study: Study) -> list[dict[str, str]]:
     """Each result with the runs that it is about and the SHA-256 of its machine-readable file."""
     rows = []
-    for kind, results in (("tables", study.paper.tables), ("figures", study.paper.figures)):
+    for kind, results, needs in (("tables", study.paper.tables, TABLE_NEEDS), ("figures", study.paper.figures, FIGURE_NEEDS)):
         for name, runs in results.items():
             path = study.results / kind / f"{name}.csv"
             rows.append(
@@ -197,8 +194,8 @@ def _files(study: Study) -> list[dict[str, str]]:
                     "name": name,
                     "path": path.as_posix(),
                     "runs": ", ".join(runs) or "-",
-                    "needs": ", ".join(NEEDS[name]) or "nothing",
-                    "sha256": hashlib.sha256(path.read_bytes()).hexdigest()[:12],
+                    "needs": ", ".join(needs[name]) or "nothing",
+                    "sha256": content_hash(path)[:12],
                 }
             )
     return rows

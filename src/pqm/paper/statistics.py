@@ -43,14 +43,11 @@ class Bootstrap:
         codes, names = pd.factorize(clusters.sort_index())
         self.clusters = len(names)
         self.question_weights = draw(len(names), resamples, np.random.default_rng(seed))[:, codes]
-        self._seed_draws = np.random.default_rng(seed + 1)
-        self._seed_weights: dict[int, Floats] = {}
+        self._seed = seed
 
     def seed_weights(self, seeds: int) -> Floats:
         """Shape [resamples, seeds], rows sum to 1; the same for every method with as many seeds."""
-        if seeds not in self._seed_weights:
-            self._seed_weights[seeds] = draw(seeds, len(self.question_weights), self._seed_draws) / seeds
-        return self._seed_weights[seeds]
+        return draw(seeds, len(self.question_weights), np.random.default_rng([self._seed, seeds])) / seeds
 
     def means(self, accuracy: Floats) -> Floats:
         """The mean in each resample; `accuracy` has shape [seeds, questions] in the order of `questions`."""
@@ -61,9 +58,16 @@ class Bootstrap:
 
         A resample without any denominator gives NaN.
         """
-        with np.errstate(invalid="ignore"):
-            shares = (self.question_weights @ numerators.T) / (self.question_weights @ denominators.T)
-        return np.einsum("rs,rs->r", shares, self.seed_weights(len(numerators)))
+        return self.over_seeds(self.shares(numerators, denominators))
+
+    def shares(self, numerators: Floats, denominators: Floats) -> Floats:
+        """sum(numerators) / sum(denominators) of each seed in each resample, shape [resamples, seeds]."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray((self.question_weights @ numerators.T) / (self.question_weights @ denominators.T), dtype=np.float64)
+
+    def over_seeds(self, values: Floats) -> Floats:
+        """The mean over drawn seeds of values of shape [resamples, seeds]."""
+        return np.einsum("rs,rs->r", values, self.seed_weights(values.shape[1]))
 
 
 def interval(means: Floats, confidence: float) -> tuple[float, float]:
@@ -99,27 +103,45 @@ def summarise(metrics: pd.DataFrame, confidence: float, resamples: int, seed: in
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference of two mean accuracies, its interval, its standard error and its two-sided p."""
+    """A paired difference of two mean accuracies, its interval, standard error, degrees of freedom and two-sided p."""
 
     difference: float
     low: float
     high: float
     error: float
+    freedom: float
     p: float
 
 
 def compare(bootstrap: Bootstrap, ours: Floats, other: Floats, confidence: float) -> Difference:
     """Paired comparison of two methods, shapes [seeds, questions]; where both have as many seeds, seeds are paired too.
 
-    The p is that of Student's t with the bootstrap's standard error and one degree of freedom fewer than clusters.
+    Two variances add up: the clusters' (bootstrap of the seeds' mean difference) and the seeds' (of their mean differences).
+    Interval and p are Student's t with the degrees of freedom of that sum (Satterthwaite), so three seeds that disagree
+    cannot pass for many. With a single cluster nothing can be shown: p is 1.
     """
-    draws = bootstrap.means(ours) - bootstrap.means(other)
-    difference, error = float(ours.mean() - other.mean()), float(draws.std(ddof=1))
-    low, high = interval(draws, confidence)
-    if error < 1e-12:
-        return Difference(difference, low, high, 0.0, 1.0 if abs(difference) < 1e-12 else 0.0)
-    p = 2 * float(stats.t.sf(abs(difference) / error, max(1, bootstrap.clusters - 1)))
-    return Difference(difference, low, high, error, p)
+    difference = float(ours.mean() - other.mean())
+    of_clusters = float(bootstrap.means((ours.mean(axis=0) - other.mean(axis=0))[None]).var(ddof=1))
+    of_seeds, seeds = _seed_variance(ours, other)
+    error = np.sqrt(of_clusters + of_seeds)
+    if bootstrap.clusters < 2 or error < 1e-12:
+        sure = bootstrap.clusters > 1 and abs(difference) > 1e-12
+        return Difference(difference, difference, difference, 0.0, np.inf, 0.0 if sure else 1.0)
+    freedom = (of_clusters + of_seeds) ** 2 / (
+        of_clusters**2 / (bootstrap.clusters - 1) + (of_seeds**2 / (seeds - 1) if seeds > 1 else 0.0)
+    )
+    reach = float(stats.t.isf((1 - confidence) / 2, freedom)) * error
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return Difference(difference, difference - reach, difference + reach, float(error), float(freedom), p)
+
+
+def _seed_variance(ours: Floats, other: Floats) -> tuple[float, int]:
+    """Variance of the mean difference by training seeds, and how many seeds it rests on; 0 where nothing was trained twice."""
+    if len(ours) == len(other):
+        pairs = ours.mean(axis=1) - other.mean(axis=1)
+        return (float(pairs.var(ddof=1)) / len(pairs), len(pairs)) if len(pairs) > 1 else (0.0, 1)
+    parts = [values.mean(axis=1) for values in (ours, other) if len(values) > 1]
+    return sum(float(part.var(ddof=1)) / len(part) for part in parts), min((len(part) for part in parts), default=1)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -132,9 +154,8 @@ def holm(p: Sequence[float]) -> list[float]:
     return adjusted.tolist()
 
 
-def smallest_difference(error: float, clusters: int, alpha: float) -> float:
+def smallest_difference(error: float, freedom: float, alpha: float) -> float:
     """The difference that a two-sided test at `alpha` finds with a chance of `POWER`, given its standard error."""
-    freedom = max(1, clusters - 1)
     return float((stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - POWER, freedom)) * error)
 
 
@@ -145,7 +166,7 @@ def judge_scores(grades: Path, scores: Path, aggregation: str, n: Sequence[int],
     if min(n) < 1:
         raise PqmError(f"--n {min(n)}: expected 1 or more")
     joined = join(formats.read(grades, formats.GRADES), formats.read(scores, formats.SCORES), scores)
-    rows = pd.DataFrame(judge(joined, [aggregation], n, 200, seed))
+    rows = pd.DataFrame(judge(joined, [aggregation], sorted(set(n)), 200, seed))
     rows["method"] = rows["kind"].map({"best": "best-of-n", "vote": "weighted vote"})
     cell = {"policy": "", "benchmark": "", "backbone": "", "seed": 0}
     table = summarise(rows.assign(**cell), 0.95, resamples, seed)

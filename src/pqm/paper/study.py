@@ -47,6 +47,22 @@ class Study:
         """Every reward model of the study."""
         return sorted(path.stem for path in (self.folder / "runs").glob("*.yaml"))
 
+    def runs_of(self, result: str) -> tuple[str, ...]:
+        """The runs that a result of `paper.yaml` is about.
+
+        Raises:
+            PqmError: two of them are the same method, which one result cannot tell apart (but by backbone, in `backbones`).
+        """
+        names = {**self.paper.tables, **self.paper.figures}[result]
+        kinds = [(self.run(name).method, self.run(name).backbone if result == "backbones" else "") for name in names]
+        twice = [name for name, kind in zip(names, kinds) if kinds.count(kind) > 1]
+        if twice:
+            method = self.run(twice[0]).method
+            raise PqmError(
+                f"{self.folder / 'paper.yaml'}: {result}: runs {', '.join(twice)} are all {method}; expected one of them"
+            )
+        return names
+
     def run(self, name: str) -> RunConfig:
         return load(RunConfig, self.folder / "runs" / f"{name}.yaml")
 
@@ -73,13 +89,6 @@ class Study:
                 name = self.run(run).method
                 part["method"] = [name + method.removeprefix(run) for method in part["method"]]
             parts.append(part)
-        kinds = [(self.run(run).method, self.run(run).backbone) for run in runs]
-        if len(set(kinds)) < len(kinds):
-            same = next(kind for kind in kinds if kinds.count(kind) > 1)
-            twice = [run for run, kind in zip(runs, kinds) if kind == same]
-            raise PqmError(
-                f"{self.folder}: runs {', '.join(twice)} are all {same[0]} on {same[1]}; one table can hold one of them"
-            )
         return pd.concat(parts, ignore_index=True)
 
     def questions(self, dataset: str) -> pd.DataFrame:
@@ -95,7 +104,7 @@ class Study:
         return formats.read(self.data / "labels" / f"{name}.parquet", formats.LABELS)
 
     def scored(self, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
-        """Grades with the step scores of one checkpoint or reference."""
+        """Grades with the step scores of one checkpoint or reference (`scorer` as `scorers` gives it)."""
         path = self.results / "scores" / scorer / policy / f"{dataset}.parquet"
         return join(self.grades(policy, dataset), formats.read(path, formats.SCORES), path)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, probability
-from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits
+from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits, with_known_truth
 from pqm.paper import cost
 from pqm.paper.statistics import (
     Bootstrap,
@@ -92,7 +92,7 @@ def main(study: Study, runs: Sequence[str]) -> Table:
         key = (test.benchmark, test.policy, test.method)
         arrow = "" if test.difference > 0 else "↓"
         marks[key] = (marks.get(key, "") + f" {LETTERS[test.reference]}{arrow}").strip()
-    return Table(rows, _wide(rows, ["benchmark", "policy", "method"], marks), _tests_note(tests))
+    return Table(rows, _wide(rows, ["benchmark", "policy", "method"], marks), _tests_note(study, tests))
 
 
 # Which reference a letter in the main table stands for.
@@ -112,12 +112,16 @@ def differences(study: Study, runs: Sequence[str]) -> Table:
                 f"{100 * d:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
                 for d, low, high in zip(tests["difference"], tests["low"], tests["high"])
             ],
-            "p": tests["p"].map("{:.4f}".format),
-            "p, Holm": tests["p_holm"].map("{:.4f}".format),
+            "p": tests["p"].map(_p),
+            "p, Holm": tests["p_holm"].map(_p),
             "holds": np.where(tests["holds"], "yes", ""),
         }
     )
-    return Table(tests, shown, _tests_note(tests))
+    return Table(tests, shown, _tests_note(study, tests))
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
 def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
@@ -136,9 +140,7 @@ def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataF
             for reference in (name for name in LETTERS if name in values and name != method):
                 found = compare(draws[benchmark], values[method], values[reference], paper.confidence)
                 rows.append(
-                    {"benchmark": benchmark, "policy": policy, "method": method, "reference": reference, "n": n}
-                    | {"difference": found.difference, "low": found.low, "high": found.high, "error": found.error, "p": found.p}
-                    | {"clusters": draws[benchmark].clusters}
+                    {"benchmark": benchmark, "policy": policy, "method": method, "reference": reference, "n": n} | vars(found)
                 )
     tests = pd.DataFrame(rows)
     tests["p_holm"] = holm(tests["p"].tolist())
@@ -146,14 +148,17 @@ def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataF
     return tests
 
 
-def _tests_note(tests: pd.DataFrame) -> str:
+def _tests_note(study: Study, tests: pd.DataFrame) -> str:
     """How many tests there were and hold, and the median over them of the difference that could have been found."""
-    alone = [smallest_difference(row.error, row.clusters, 0.05) for row in tests.itertuples()]
-    first = [smallest_difference(row.error, row.clusters, 0.05 / len(tests)) for row in tests.itertuples()]
+    alpha = 1 - study.paper.confidence
+    alone, first = (
+        np.median([smallest_difference(row.error, row.freedom, level) for row in tests.itertuples() if row.error > 0] or [np.nan])
+        for level in (alpha, alpha / len(tests))
+    )
     return (
-        f"Of the {len(tests)} tests at n = {tests['n'].iloc[0]} {int(tests['holds'].sum())} hold. With a chance of 80 % so many"
-        f" questions show a difference of {100 * np.median(alone):.1f} points in a single test at 5 %, of"
-        f" {100 * np.median(first):.1f} points in Holm's first step (medians over the tests)."
+        f"Of the {len(tests)} tests at n = {tests['n'].iloc[0]} {int(tests['holds'].sum())} hold. With this many questions and seeds"
+        f" a true difference of {100 * alone:.1f} points is found with a chance of 80 % by a single test at {100 * alpha:.0f} %, one of"
+        f" {100 * first:.1f} points by Holm's first step (medians over the tests)."
     )
 
 
@@ -164,7 +169,6 @@ def backbones(study: Study, runs: Sequence[str]) -> Table:
     methods = {study.run(run).method for run in runs}
     rows = _summary(study, trained[trained["method"].isin(methods | {"pass@1", "self-consistency"})])
     order = list(dict.fromkeys(["none", *(study.run(run).backbone for run in runs)]))
-    rows = rows.sort_values("backbone", key=lambda column: column.map(order.index), kind="stable")
     rows = _in_order(study, rows.assign(backbone=pd.Categorical(rows["backbone"], order))).astype({"backbone": str})
     return Table(rows, _wide(rows, ["benchmark", "policy", "backbone", "method"]), _seeds_note(study, runs))
 
@@ -278,8 +282,10 @@ def _share(value: float) -> str:
 
 
 def _annotated(study: Study, scorer: str, dataset: str) -> pd.DataFrame:
-    solutions = study.solutions(scorer, dataset)
-    return solutions[solutions["first_error"].notna()].reset_index(drop=True)
+    solutions = with_known_truth(study.solutions(scorer, dataset))
+    if solutions.empty:
+        raise PqmError(f"{dataset}: no solution's first wrong step is known, which this table is about")
+    return solutions
 
 
 def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, seed: int) -> dict[str, float]:
@@ -291,20 +297,14 @@ def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, s
         for name in ("erroneous", "found", "correct", "passed")
     }
     totals = {name: values.sum(axis=1) for name, values in stacked.items()}
-    per_seed = [
-        harmonic_mean(f / e, p / c)
-        for f, e, p, c in zip(totals["found"], totals["erroneous"], totals["passed"], totals["correct"])
-    ]
-    weights = bootstrap.question_weights
-    found, passed = (
-        (weights @ stacked[hit].T) / (weights @ stacked[total].T)
-        for hit, total in (("found", "erroneous"), ("passed", "correct"))
-    )
-    f1 = 2 * found * passed / np.maximum(found + passed, 1e-12)
-    low, high = interval(np.einsum("rs,rs->r", f1, bootstrap.seed_weights(len(counts))), confidence)
+    with np.errstate(invalid="ignore"):
+        found, passed = totals["found"] / totals["erroneous"], totals["passed"] / totals["correct"]
+    per_seed = [harmonic_mean(*pair) for pair in zip(found, passed)]
+    drawn = [bootstrap.shares(stacked[hit], stacked[total]) for hit, total in (("found", "erroneous"), ("passed", "correct"))]
+    low, high = interval(bootstrap.over_seeds(2 * drawn[0] * drawn[1] / np.maximum(drawn[0] + drawn[1], 1e-12)), confidence)
     return {
-        "on_erroneous": float(np.mean(totals["found"] / totals["erroneous"])),
-        "on_correct": float(np.mean(totals["passed"] / totals["correct"])),
+        "on_erroneous": float(np.mean(found)),
+        "on_correct": float(np.mean(passed)),
         "f1": float(np.mean(per_seed)),
         "low": low,
         "high": high,
@@ -317,7 +317,7 @@ def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, s
 def case_study(study: Study, runs: Sequence[str]) -> Table:
     """One solution, step by step; which one is fixed by a rule that looks at no score."""
     benchmark = study.evaluation.benchmarks[0]
-    solution, rule = _case(study.solutions(study.scorers(runs[0])[0], benchmark))
+    solution, rule = _case(_annotated(study, study.scorers(runs[0])[0], benchmark))
     rows = pd.DataFrame(
         {
             "step": range(1, len(solution.steps) + 1),
@@ -325,7 +325,7 @@ def case_study(study: Study, runs: Sequence[str]) -> Table:
             "right": [not 0 <= solution.first_error <= place for place in range(len(solution.steps))],
         }
     )
-    shown = rows.assign(right=np.where(rows["right"], "right", "wrong"))
+    shown = rows.assign(right=np.where(rows["right"], "right", "wrong")).rename(columns={"right": "truth"})
     for run in runs:
         scores = []
         for scorer in study.scorers(run):
@@ -340,7 +340,7 @@ def case_study(study: Study, runs: Sequence[str]) -> Table:
 
 
 def _case(solutions: pd.DataFrame) -> tuple[pd.Series, str]:
-    """The first solution, by question and sample, with an error between its first and its last step, as long as may be."""
+    """The first solution, by question, policy and sample, with an error inside and `CASE_STEPS` steps; fewer where none has them."""
     inner = solutions[(solutions["first_error"] > 0) & (solutions["first_error"] < solutions["steps"].map(len) - 1)]
     for length in range(CASE_STEPS, 2, -1):
         long = inner[inner["steps"].map(len) >= length].sort_values(["question_id", "policy", "sample_id"])
@@ -393,16 +393,33 @@ def cost_ledger(study: Study, runs: Sequence[str]) -> Table:
 
 
 REPORTED = Path("config/reported.csv")
+REPORTED_COLUMNS = ("policy", "benchmark", "method", "n", "accuracy", "source")
+
+
+def _reported() -> pd.DataFrame:
+    """The published numbers that a user filled in.
+
+    Raises:
+        PqmError: the file or a column is missing, an accuracy is no share, or a row has no source.
+    """
+    try:
+        reported = pd.read_csv(REPORTED)
+    except (FileNotFoundError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise PqmError(f"{REPORTED}: missing or not CSV ({error}); expected columns {', '.join(REPORTED_COLUMNS)}") from None
+    lost = [name for name in REPORTED_COLUMNS if name not in reported]
+    if lost:
+        raise PqmError(f"{REPORTED}: column {lost[0]!r} is missing; expected columns {', '.join(REPORTED_COLUMNS)}")
+    for line, row in enumerate(reported.itertuples(), start=2):
+        if not isinstance(row.source, str) or not row.source.strip():
+            raise PqmError(f"{REPORTED}: line {line}, source: expected where the number was read, found nothing")
+        if not isinstance(row.accuracy, float) or not 0 <= row.accuracy <= 1:
+            raise PqmError(f"{REPORTED}: line {line}, accuracy: expected a share in [0, 1], found {row.accuracy!r}")
+    return reported
 
 
 def paper_comparison(study: Study, runs: Sequence[str]) -> Table:
     """Published numbers beside ours, where the study has the same policy, benchmark, method and n."""
-    reported = pd.read_csv(REPORTED)
-    for row, line in enumerate(reported.itertuples()):
-        if not isinstance(line.source, str) or not line.source.strip():
-            raise PqmError(f"{REPORTED}: row {row}, source: expected where the number was read, found nothing")
-        if not 0 <= line.accuracy <= 1:
-            raise PqmError(f"{REPORTED}: row {row}, accuracy: expected a share in [0, 1], found {line.accuracy}")
+    reported = _reported()
     ours = study.table("main")[["policy", "benchmark", "method", "n", "accuracy", "low", "high"]]
     keys = ["policy", "benchmark", "method", "n"]
     joined = reported.merge(ours, on=keys, how="left", suffixes=("_reported", "_ours"))
@@ -446,10 +463,11 @@ def make_table(name: str, study: Study, caption: Path, output: Path) -> None:
         raise PqmError(f"no table is named {name!r}; expected one of {', '.join(TABLES)}")
     if name not in study.paper.tables:
         raise PqmError(f"{study.folder / 'paper.yaml'}: table {name!r} is not listed")
-    table = TABLES[name](study, study.paper.tables[name])
+    table = TABLES[name](study, study.runs_of(name))
     text = " ".join([*caption.read_text().split(), *table.note.split()])
     write_text(output / f"{name}.csv", table.rows.to_csv(index=False, float_format=f"%.{DIGITS}f"))
-    write_text(output / f"{name}.md", f"{table.shown.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n")
+    escaped = table.shown.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
+    write_text(output / f"{name}.md", f"{escaped.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n")
     write_text(output / f"{name}.tex", _latex(table.shown, name, text))
 
 
@@ -467,6 +485,9 @@ def _latex(shown: pd.DataFrame, name: str, caption: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    for sign in "%&#_":
-        text = text.replace(sign, rf"\{sign}")
+    """A caption as LaTeX text; the code marks of reStructuredText are dropped."""
+    for sign in "\\{}%&#_$~^":
+        text = text.replace(
+            sign, {"\\": r"\textbackslash ", "~": r"\textasciitilde ", "^": r"\textasciicircum "}.get(sign, rf"\{sign}")
+        )
     return text.replace("``", "")

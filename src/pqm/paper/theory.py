@@ -77,7 +77,7 @@ def violations(
     wrong_steps = [value for value, fine in zip(q, right) if not fine]
     right_steps = [value for value, fine in zip(q, right) if fine]
     order = np.array([*wrong_steps[::-1], *([] if start is None else [start]), *right_steps])
-    return int((np.diff(order) < -TOLERANCE).sum()), len(order) - 1
+    return int((np.diff(order) < -TOLERANCE).sum()), max(0, len(order) - 1)
 
 
 def chain(stay: float, recover: float, steps: int) -> Process:

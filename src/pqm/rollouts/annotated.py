@@ -1,5 +1,6 @@
 """Readers of solutions whose first wrong step people marked: ProcessBench and CHAMP, as questions, rollouts and grades."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -57,8 +58,9 @@ def _processbench(file: Path) -> Iterator[Solution]:
             question, correct, writer = record["problem"], record["final_answer_correct"], record["generator"]
         except KeyError as error:
             raise PqmError(f"{file}: row {number}: key {error} is missing; expected ProcessBench's format") from None
-        if not isinstance(steps, list) or not isinstance(label, int) or label < ALL_RIGHT:
-            raise PqmError(f"{file}: row {number}: expected a list of steps and a label from -1, found {label!r}")
+        texts = [question, *steps] if isinstance(steps, list) else [None]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(label, int) or label < ALL_RIGHT:
+            raise PqmError(f"{file}: row {number}: expected a problem, a list of steps and a label from -1, found {label!r}")
         yield {
             "question_id": question_id(question), "question": question, "answer": "unknown", "steps": steps,
             "first_error": label, "correct": bool(correct), "engine": f"published, {writer}",
@@ -67,21 +69,31 @@ def _processbench(file: Path) -> Iterator[Solution]:
 
 def question_id(question: str) -> str:
     """Solutions of one question share it, whoever wrote them."""
-    import hashlib
-
     return f"question-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
 
 
 def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        start = file.read_text(encoding="utf-8").lstrip()[:1]
-    except FileNotFoundError:
-        raise PqmError(f"{file}: missing; expected ProcessBench's file of solutions") from None
-    if start != "[":
+    if not file.exists() or _text(file).lstrip()[:1] != "[":
         yield from read_json_lines(file)
         return
+    for number, record in enumerate(_json(file)):
+        if not isinstance(record, dict):
+            raise PqmError(f"{file}: row {number}: expected an object, found {type(record).__name__}")
+        yield number, record
+
+
+def _text(file: Path) -> str:
     try:
-        yield from enumerate(json.loads(file.read_text(encoding="utf-8")))
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise PqmError(f"{file}: missing; expected the publishers' file") from None
+    except UnicodeDecodeError:
+        raise PqmError(f"{file}: not UTF-8 text") from None
+
+
+def _json(file: Path) -> Any:
+    try:
+        return json.loads(_text(file))
     except json.JSONDecodeError as error:
         raise PqmError(f"{file}: not JSON ({error})") from None
 
@@ -91,22 +103,26 @@ def _champ(file: Path) -> Iterator[Solution]:
 
     The data says nothing of the final answer: a solution without a wrong step counts as right.
     """
-    try:
-        problems = json.loads(file.read_text(encoding="utf-8"))["problems"]
-    except FileNotFoundError:
-        raise PqmError(f"{file}: missing; expected CHAMP's v0.json (package champ-dataset)") from None
-    except (json.JSONDecodeError, KeyError, TypeError):
-        raise PqmError(f"{file}: not CHAMP's JSON; expected an object with `problems`") from None
+    content = _json(file)
+    problems = content.get("problems") if isinstance(content, dict) else None
+    if not isinstance(problems, dict):
+        raise PqmError(f"{file}: not CHAMP's JSON (v0.json of the package champ-dataset); expected an object with `problems`")
     for name, problem in problems.items():
-        for writer, mark in (problem["fws_annotations"] or {}).items():
-            steps, starts = _paragraphs(mark["text"])
-            begin = mark["start_idx"]
-            error = (
-                ALL_RIGHT if begin is None else max(place for place, start in enumerate(starts) if place == 0 or start <= begin)
-            )
+        try:
+            question, answer = str(problem["_text"]), str(problem["_answer"] or "unknown")
+            marks = [
+                (writer, str(mark["text"]), mark["start_idx"]) for writer, mark in (problem["fws_annotations"] or {}).items()
+            ]
+        except (KeyError, TypeError) as error:
+            raise PqmError(f"{file}: problem {name}: {error} is missing or malformed; expected CHAMP's format") from None
+        for writer, text, begin in marks:
+            steps, starts = _paragraphs(text)
+            if not steps:
+                raise PqmError(f"{file}: problem {name}, {writer}: a solution without text")
+            error_place = ALL_RIGHT if begin is None else max(0, sum(start <= begin for start in starts) - 1)
             yield {
-                "question_id": name, "question": problem["_text"], "answer": str(problem["_answer"] or "unknown"), "steps": steps,
-                "first_error": error, "correct": error == ALL_RIGHT, "engine": f"published, {writer}",
+                "question_id": name, "question": question, "answer": answer, "steps": steps,
+                "first_error": error_place, "correct": error_place == ALL_RIGHT, "engine": f"published, {writer}",
             }  # fmt: skip
 
 
