@@ -50,8 +50,8 @@ class WorkFolder:
 
 
 def content_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, or of every file of a folder with its name."""
-    if not path.is_dir():
+    """SHA-256 of a file's bytes, or of every file of a folder with its name; of a missing path, which its reader will name, none."""
+    if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     digest = hashlib.sha256()

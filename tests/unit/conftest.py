@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from transformers import LlamaConfig, LlamaForCausalLM
+from small import tiny_llama
 
 from pqm import formats
 from pqm.cli import main
@@ -92,22 +92,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def policy(shared: Path) -> Path:
     folder, tokenizer = shared / "policy", story_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        max_position_embeddings=160,
-        initializer_range=0.1,
-        tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    tiny_llama(tokenizer, positions=160, spread=0.1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     SolutionFormat().save(folder)
     return folder

@@ -96,6 +96,25 @@ def test_what_is_not_champ_is_said(read):
         read("champ", [1, 2])
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"steps": ["one", 2]}, "list of steps"), ({"problem": None}, "list of steps"), ({"label": "1"}, "'1'")],
+    ids=["step", "problem", "label"],
+)
+def test_processbench_of_other_types_is_said(read, change, words):
+    with pytest.raises(PqmError, match=words):
+        read("processbench", [PROCESSBENCH[0] | change])
+
+
+@pytest.mark.parametrize(
+    "annotations", [{"A": {"start_idx": 0}}, {"A": {"text": " ", "start_idx": None}}, {"A": "text"}], ids=["key", "text", "type"]
+)
+def test_champ_that_is_malformed_is_said(read, annotations):
+    problem = {"_text": "What?", "_answer": "1", "fws_annotations": annotations}
+    with pytest.raises(PqmError, match="problem P_1"):
+        read("champ", {"problems": {"P_1": problem}})
+
+
 def test_an_unknown_format_is_said(read):
     with pytest.raises(PqmError, match="processbench, champ"):
         read("prm", PROCESSBENCH)

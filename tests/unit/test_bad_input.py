@@ -521,6 +521,14 @@ def test_language_model_missing(refuses, tables, tmp_path, out):
     refuses(*score_verb(tmp_path / "nowhere", tables, out, "likelihood"), says=(tmp_path / "nowhere",))
 
 
+def test_language_model_scored_as_a_reward_model(refuses, policy, tables, out):
+    refuses(*score_verb(policy, tables, out), says=(policy, "no weights 'score.", "--kind likelihood"))
+
+
+def test_reward_model_scored_as_a_language_model(refuses, checkpoint, tables, out):
+    refuses(*score_verb(checkpoint, tables, out), "--kind", "likelihood", says=(checkpoint, "lm_head.weight", "--kind reward"))
+
+
 def test_unknown_kind_of_scores(refuses, tables, checkpoint, out):
     refuses(*score_verb(checkpoint, tables, out, "guess"), says=("guess", "reward or likelihood"))
 

@@ -92,6 +92,18 @@ def test_the_threshold_comes_from_validation_alone(files):
     assert 3 < float(said.rsplit("threshold ", 1)[1]) <= 4
 
 
+def test_a_solution_without_score_is_refused(files):
+    grades, _ = files("test", [([1.0], -1), ([-1.0], 0)])
+    _, scores = files("fewer", [([1.0], -1)])
+    with pytest.raises(PqmError, match="question 'q1', sample 0: no score"):
+        judge_first_errors(grades, scores, *files("validation", [([1.0], -1), ([-1.0], 0)]))
+
+
+def test_an_error_beyond_the_scores_is_refused(files):
+    with pytest.raises(PqmError, match="question 'q0', sample 0: 1 step scores"):
+        judge_first_errors(*files("test", [([1.0], 3), ([1.0], -1)]), *files("validation", [([1.0], -1), ([-1.0], 0)]))
+
+
 def test_truth_that_nobody_knows_is_refused(files):
     known, unknown = files("known", [([1.0], -1), ([-1.0], 0)]), files("unknown", [([1.0], None)])
     with pytest.raises(PqmError, match="first_error"):

@@ -16,10 +16,11 @@ from pqm.config import EvaluationConfig, QuestionsConfig, RunConfig, StoriesSour
 from pqm.errors import PqmError
 from pqm.evaluate import grade, reference_metrics, run_metrics
 from pqm.evaluate.estimators import best_of_n
-from pqm.paper import NEEDS
+from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
 from pqm.paper.cost import records, summary
-from pqm.paper.figures import FIGURES, _audited, draw_figure, label_audit_data, margin_data, q_values_data
+from pqm.paper.figures import FIGURES, _audited_prefixes, draw_figure, label_audit_data, margin_data, q_values_data
 from pqm.paper.report import TITLES, write_report
+from pqm.paper.statistics import holm
 from pqm.paper.study import Study
 from pqm.paper.style import STYLES, method_order, printed, style
 from pqm.paper.tables import TABLES, _case, make_table
@@ -210,8 +211,8 @@ def rows_of(made, name):
 
 def test_every_result_has_its_function_its_needs_its_title_and_its_caption(captions):
     names = {*TABLES, *FIGURES}
-    assert names == set(NEEDS) == set(TITLES)
-    assert not set(TABLES) & set(FIGURES)
+    assert set(TABLES) == set(TABLE_NEEDS) and set(FIGURES) == set(FIGURE_NEEDS)
+    assert names == set(TITLES)
     assert {path.stem for path in captions.glob("*.rst")} == names
     for folder in ("config/demo", "tests/tiny"):
         paper = yaml.safe_load((ROOT / folder / "paper.yaml").read_text())
@@ -234,8 +235,8 @@ def test_every_figure_is_written_with_its_numbers(made):
 
 @pytest.mark.parametrize("name", ["framework", "theory", "separation"])
 def test_the_same_input_gives_the_same_bytes(made, name, tmp_path):
+    draw_figure(name, made, tmp_path)
     for form in ("svg", "png", "pdf"):
-        draw_figure(name, made, tmp_path)
         assert (tmp_path / f"{name}.{form}").read_bytes() == (made.results / "figures" / f"{name}.{form}").read_bytes()
 
 
@@ -278,12 +279,24 @@ def test_letters_of_the_main_table_are_the_tests_that_hold(made):
             assert set(line.rstrip(" |").rsplit("]", 1)[1].split()) == expected
 
 
-def test_tests_are_at_the_largest_n_and_corrected_together(made):
+def test_tests_are_at_the_largest_n_and_corrected_by_family(made):
     tests = rows_of(made, "differences")
     assert set(tests["n"]) == {8}
-    assert len(tests) == len(POLICIES) * len(BENCHMARKS) * (2 + 3)  # BCE is not tested against itself
+    sizes = tests["family"].value_counts().to_dict()
+    each = 2 + 3  # BCE is not tested against itself
+    assert sizes == {"all": each, "cells": len(POLICIES) * len(BENCHMARKS) * each}
     assert (tests["p_holm"] >= tests["p"] - 1e-4).all()
     assert (tests["holds"] == (tests["p_holm"] < 0.05)).all()
+    for _, family in tests.groupby("family"):
+        assert family["p_holm"].to_numpy() == pytest.approx(holm(family["p"].tolist()), abs=2e-3)
+
+
+def test_the_difference_over_all_cells_is_their_mean_weighted_by_questions(made):
+    tests = rows_of(made, "differences")
+    part = tests[(tests["method"] == "pqm-zeta4") & (tests["reference"] == "bce")]
+    cells = part[part["family"] == "cells"]
+    expected = np.average(cells["difference"], weights=[SETS[name] for name in cells["benchmark"]])
+    assert part[part["family"] == "all"]["difference"].iloc[0] == pytest.approx(expected, abs=1e-3)
 
 
 def test_backbones_are_told_apart(made):
@@ -291,9 +304,17 @@ def test_backbones_are_told_apart(made):
     assert set(rows[rows["method"] == "bce"]["backbone"]) == {"proofreader", "early"}
 
 
-def test_two_runs_of_one_kind_in_a_table_are_refused(study):
-    with pytest.raises(PqmError, match="bce, bce are all bce on proofreader"):
-        study.metrics(["bce", "bce"])
+def test_two_runs_of_one_method_in_a_result_are_refused(study, tmp_path):
+    for file in study.folder.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+    (tmp_path / "runs").symlink_to(study.folder / "runs")
+    content = yaml.safe_load((tmp_path / "paper.yaml").read_text())
+    content["tables"]["main"] = ["bce", "early-bce"]
+    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(content))
+    other = Study(tmp_path, study.data, study.results)
+    assert other.runs_of("backbones") == ("bce", "early-bce")
+    with pytest.raises(PqmError, match="main: runs bce, early-bce are all bce"):
+        other.runs_of("main")
 
 
 def test_minima_on_the_last_step_are_counted(made):
@@ -343,7 +364,7 @@ def test_cost_sums_jobs_and_counters(made):
     assert rows.loc["policies", "tokens"] == 4000
     sampled = sum(made.rollouts(policy, name)["n_tokens"].sum() for policy in POLICIES for name in SETS)
     assert rows.loc["rollouts", "tokens"] == sampled
-    assert rows.loc["evaluate", "tokens"] == 6 * sampled
+    assert rows.loc["evaluate", "tokens"] == (6 + 2) * sampled
     jobs = records(made.results / "benchmarks")
     assert summary(jobs)["jobs"].sum() == len(jobs)
 
@@ -377,7 +398,17 @@ def test_published_numbers_stand_beside_ours(made, reported):
 )
 def test_published_numbers_without_source_or_beyond_one_are_refused(made, reported, change, words):
     reported(ROW, ROW | change)
-    with pytest.raises(PqmError, match=f"row 1.*{words}"):
+    with pytest.raises(PqmError, match=f"line 3.*{words}"):
+        TABLES["paper_comparison"](made, [])
+
+
+@pytest.mark.parametrize("text", ["", "policy,benchmark\nweak,test\n", None], ids=["empty", "columns", "missing"])
+def test_a_file_of_published_numbers_that_cannot_be_read_is_said(made, monkeypatch, tmp_path, text):
+    (tmp_path / "config").mkdir()
+    if text is not None:
+        (tmp_path / "config/reported.csv").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PqmError, match=r"reported\.csv"):
         TABLES["paper_comparison"](made, [])
 
 
@@ -385,7 +416,7 @@ def test_published_numbers_without_source_or_beyond_one_are_refused(made, report
 
 
 def test_label_errors_are_those_of_all_subsets(made):
-    data, steps = label_audit_data(made, []).set_index("k"), _audited(made)
+    data, steps = label_audit_data(made, []).set_index("k"), _audited_prefixes(made)
     for k in (1, 3, COMPLETIONS):
         missed, fooled = [], []
         for row in steps.itertuples():
@@ -395,9 +426,12 @@ def test_label_errors_are_those_of_all_subsets(made):
         assert data.loc[k, "false_positive"] == pytest.approx(np.mean(fooled))
 
 
-def test_last_steps_are_not_audited(made):
+def test_each_prefix_is_audited_once_and_whole_solutions_are_not(made):
     labels = made.labels("audit")
-    assert len(_audited(made)) == sum(len(steps) - 1 for steps in labels["completions"])
+    prefixes = {
+        (row.question_id, tuple(row.completions[:end])) for row in labels.itertuples() for end in range(1, len(row.completions))
+    }
+    assert len(_audited_prefixes(made)) == len(prefixes)
 
 
 def test_a_perfect_judge_reverses_less_than_a_poor_one(made):
@@ -437,9 +471,8 @@ def page(made, captions, tmp_path_factory):
 
 def test_report_shows_everything(page):
     for name in TITLES:
-        assert f"figure-{name}" in page or f"table-{name}" in page
+        assert f'<h3 id="figure-{name}"' in page or f'<h3 id="table-{name}"' in page
     assert page.count("<svg") == len(RESULTS["figures"])
-    assert page.count("seed-") == 0 or "model.safetensors" not in page
 
 
 def test_report_asks_nothing_of_the_network(page):
@@ -484,6 +517,13 @@ def test_a_run_that_failed_is_named(study, captions, tmp_path):
     finally:
         aside.rename(lost)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_benchmark_record_that_was_cut_is_named(tmp_path):
+    write_benchmark(tmp_path / "train/bce/seed-0.tsv", 1.0)
+    (tmp_path / "train/bce/seed-1.tsv").write_text("")
+    with pytest.raises(PqmError, match=r"seed-1\.tsv"):
+        records(tmp_path)
 
 
 def test_unknown_results_are_refused(study, captions, tmp_path):

@@ -5,32 +5,21 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from small import TRAINING as SHORT
 
 import pqm.policies.pretraining as pretraining_stage
 import pqm.train as train_stage
 from pqm import formats, work
-from pqm.config import Architecture, Phase, PretrainingConfig, RolloutsConfig, RunConfig, TrainingConfig
+from pqm.config import Architecture, Phase, PretrainingConfig, RolloutsConfig, RunConfig
 from pqm.errors import PqmError
 from pqm.policies.pretraining import pretrain
-from pqm.reward_model import checkpoint_hash
 from pqm.rollouts import make_rollouts
 from pqm.train import train
-from pqm.work import WorkFolder
+from pqm.work import WorkFolder, checkpoint_hash
 
 ROLLOUTS = RolloutsConfig(samples=2, temperature=1.0, max_new_tokens=6, questions_per_batch=2, seed=0)
 RUN = RunConfig(loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
-TRAINING = TrainingConfig(
-    seeds=(0,),
-    epochs=4.0,
-    learning_rate=3e-3,
-    warmup_share=0.1,
-    clip=1.0,
-    batch_tokens=256,
-    weighting="trajectory",
-    normalizer="factors",
-    checkpoint_every=4,
-    validation="tiny",
-)
+TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 256, "checkpoint_every": 4})
 PRETRAINING = PretrainingConfig(
     architecture=Architecture(
         hidden_size=32,

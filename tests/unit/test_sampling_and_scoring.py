@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from transformers import AutoModelForTokenClassification, LlamaConfig, LlamaForCausalLM
+from small import tiny_llama
+from transformers import AutoModelForTokenClassification
 
 from pqm import formats
 from pqm.errors import PqmError
@@ -33,28 +34,9 @@ def tokenizer():
     return story_tokenizer()
 
 
-def tiny_llama(tokenizer, seed=0):
-    torch.manual_seed(seed)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=POSITIONS,
-        initializer_range=0.2,
-        tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-    )
-    return LlamaForCausalLM(config).eval()
-
-
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    return tiny_llama(tokenizer)
+    return tiny_llama(tokenizer, POSITIONS, 0.2, heads=4)
 
 
 @pytest.fixture(scope="module")

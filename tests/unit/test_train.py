@@ -11,30 +11,19 @@ import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from small import TRAINING
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from pqm import formats
-from pqm.config import RunConfig, TrainingConfig
+from pqm.config import RunConfig
 from pqm.errors import PqmError
-from pqm.reward_model import Encoded, Encoder, checkpoint_hash, load_reward_model, reward_model
+from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model
 from pqm.solution import SolutionFormat
 from pqm.train import _Schedule, scores_at, train
 from pqm.train.data import Example, batches, collate, examples, stream
 from pqm.train.losses import IGNORED, reduce
-from pqm.work import WorkFolder, content_hash
+from pqm.work import WorkFolder, checkpoint_hash, content_hash
 
-TRAINING = TrainingConfig(
-    seeds=(0,),
-    epochs=1.0,
-    learning_rate=3e-3,
-    warmup_share=0.1,
-    clip=1.0,
-    batch_tokens=512,
-    weighting="trajectory",
-    normalizer="factors",
-    checkpoint_every=1,
-    validation="tiny",
-)
 LOSSES = ("pqm", "theorem", "first-error", "bce", "mse", "orm")
 
 

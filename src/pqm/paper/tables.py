@@ -88,7 +88,7 @@ def main(study: Study, runs: Sequence[str]) -> Table:
     rows = _summary(study, metrics)
     tests = _tests(study, metrics, runs)
     marks: dict[tuple[str, ...], str] = {}
-    for test in tests[tests["holds"]].itertuples():
+    for test in tests[tests["holds"] & (tests["family"] == "cells")].itertuples():
         key = (test.benchmark, test.policy, test.method)
         arrow = "" if test.difference > 0 else "↓"
         marks[key] = (marks.get(key, "") + f" {LETTERS[test.reference]}{arrow}").strip()
@@ -124,26 +124,35 @@ def _p(value: float) -> str:
     return f"{value:.4f}" if value >= 0.0001 else "< 0.0001"
 
 
+ALL = "all"
+
+
 def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataFrame:
-    """One family: each trained method against self-consistency, the backbone's own mark and BCE, at the largest n of every cell."""
-    paper, n = study.paper, max(study.evaluation.n)
-    draws = bootstraps(metrics, paper.resamples, paper.seed)
-    trained = [study.run(run) for run in runs]
+    """Each trained method against self-consistency, the backbone's own mark and BCE, at the largest n.
+
+    Two families, each corrected by itself: over all cells together (a question's mean over the policies, all benchmarks'
+    questions, clusters shared between benchmarks), and cell by cell.
+    """
+    paper = study.paper
+    metrics = metrics[metrics["n"] == max(study.evaluation.n)]
+    own = metrics[metrics["aggregation"] == metrics.groupby("method", sort=False)["aggregation"].transform("first")]
+    keys = ["method", "seed", "question_id", "cluster"]
+    together = own.groupby(keys, sort=False, as_index=False)["accuracy"].mean().assign(policy=ALL, benchmark=ALL)
+    draws = bootstraps(pd.concat([own, together]), paper.resamples, paper.seed)
+    methods = sorted({study.run(run).method for run in runs}, key=method_order)
     rows = []
-    for policy, benchmark in study.cells:
-        cell = metrics[(metrics["policy"] == policy) & (metrics["benchmark"] == benchmark) & (metrics["n"] == n)]
-        values = {
-            method: accuracies(part[part["aggregation"] == part["aggregation"].iloc[0]], draws[benchmark])
-            for method, part in cell.groupby("method", sort=False)
-        }
-        for method in sorted({run.method for run in trained}, key=method_order):
+    for policy, benchmark in [(ALL, ALL), *study.cells]:
+        cell = together if policy == ALL else own[(own["policy"] == policy) & (own["benchmark"] == benchmark)]
+        values = {method: accuracies(part, draws[benchmark]) for method, part in cell.groupby("method", sort=False)}
+        for method in methods:
             for reference in (name for name in LETTERS if name in values and name != method):
-                found = compare(draws[benchmark], values[method], values[reference], paper.confidence)
                 rows.append(
-                    {"benchmark": benchmark, "policy": policy, "method": method, "reference": reference, "n": n} | vars(found)
+                    {"family": ALL if policy == ALL else "cells", "benchmark": benchmark, "policy": policy, "method": method}
+                    | {"reference": reference, "n": max(study.evaluation.n)}
+                    | vars(compare(draws[benchmark], values[method], values[reference], paper.confidence))
                 )
     tests = pd.DataFrame(rows)
-    tests["p_holm"] = holm(tests["p"].tolist())
+    tests["p_holm"] = tests.groupby("family")["p"].transform(lambda p: holm(p.tolist()))
     tests["holds"] = tests["p_holm"] < 1 - paper.confidence
     return tests
 
@@ -151,15 +160,20 @@ def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataF
 def _tests_note(study: Study, tests: pd.DataFrame) -> str:
     """How many tests there were and hold, and the median over them of the difference that could have been found."""
     alpha = 1 - study.paper.confidence
-    alone, first = (
-        np.median([smallest_difference(row.error, row.freedom, level) for row in tests.itertuples() if row.error > 0] or [np.nan])
-        for level in (alpha, alpha / len(tests))
+    parts = []
+    for family, name in ((ALL, "Over all cells together"), ("cells", "Cell by cell")):
+        part = tests[tests["family"] == family]
+        found = [smallest_difference(row.error, row.freedom, alpha / len(part)) for row in part.itertuples() if row.error > 0]
+        held = f"{int(part['holds'].sum())} of {len(part)} tests hold"
+        parts.append(
+            f"{name} {held}; a true difference of {100 * np.median(found or [np.nan]):.0f} points is found with a chance of 80 %."
+        )
+    above = tests[(tests["family"] == ALL) & tests["holds"] & (tests["difference"] > 0)]
+    together = "; ".join(
+        f"{printed(method)} above {', '.join(printed(name) for name in part['reference'])}"
+        for method, part in above.groupby("method", sort=False)
     )
-    return (
-        f"Of the {len(tests)} tests at n = {tests['n'].iloc[0]} {int(tests['holds'].sum())} hold. With this many questions and seeds"
-        f" a true difference of {100 * alone:.1f} points is found with a chance of 80 % by a single test at {100 * alpha:.0f} %, one of"
-        f" {100 * first:.1f} points by Holm's first step (medians over the tests)."
-    )
+    return " ".join([*parts, f"Over all cells together: {together or 'no method above any of the three'}."])
 
 
 def backbones(study: Study, runs: Sequence[str]) -> Table:
@@ -464,7 +478,8 @@ def make_table(name: str, study: Study, caption: Path, output: Path) -> None:
     if name not in study.paper.tables:
         raise PqmError(f"{study.folder / 'paper.yaml'}: table {name!r} is not listed")
     table = TABLES[name](study, study.runs_of(name))
-    text = " ".join([*caption.read_text().split(), *table.note.split()])
+    intervals = f"Intervals: {100 * study.paper.confidence:g} %." if "low" in table.rows else ""
+    text = " ".join([*caption.read_text().split(), *intervals.split(), *table.note.split()])
     write_text(output / f"{name}.csv", table.rows.to_csv(index=False, float_format=f"%.{DIGITS}f"))
     escaped = table.shown.map(lambda cell: cell.replace("|", r"\|") if isinstance(cell, str) else cell)
     write_text(output / f"{name}.md", f"{escaped.to_markdown(index=False, disable_numparse=True)}\n\n{text}\n")

@@ -1,0 +1,41 @@
+"""What several tests build on: a model and training settings that take no time."""
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from pqm.config import TrainingConfig
+
+TRAINING = TrainingConfig(
+    seeds=(0,),
+    epochs=1.0,
+    learning_rate=3e-3,
+    warmup_share=0.1,
+    clip=1.0,
+    batch_tokens=512,
+    weighting="trajectory",
+    normalizer="factors",
+    checkpoint_every=1,
+    validation="tiny",
+)
+
+
+def tiny_llama(
+    tokenizer: PreTrainedTokenizerFast, positions: int, spread: float, heads: int = 2, seed: int = 0
+) -> LlamaForCausalLM:
+    """Two layers of width 32 with weights of standard deviation `spread`."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
+        max_position_embeddings=positions,
+        initializer_range=spread,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    return LlamaForCausalLM(config).eval()
