@@ -30,6 +30,7 @@ RIGHT, FIRST_WRONG, LATER_WRONG = "right", "first wrong", "later wrong"
 STEP_COLOURS = {RIGHT: "#0072B2", FIRST_WRONG: "#D55E00", LATER_WRONG: "#999999"}
 POLICY_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 MONTE_CARLO = "Monte Carlo"
+LEAST_STEPS = 10  # a mean of fewer is not drawn
 
 
 # ---------------------------------------------------------------- curves over n
@@ -204,11 +205,13 @@ def assumption_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     bootstrap = Bootstrap(clusters, paper.resamples, paper.seed)
     rows = []
     for (step, right), group in steps.groupby(["step", "right"]):
+        if len(group) < LEAST_STEPS:
+            continue
         sums = group.groupby("question_id")[["hits", "count"]].sum().reindex(bootstrap.questions, fill_value=0).to_numpy(float)
         low, high = interval(bootstrap.ratios(sums[None, :, 0], sums[None, :, 1]), paper.confidence)
         share = group["hits"].sum() / group["count"].sum()
         rows.append({"step": step, "right": right, "share": share, "low": low, "high": high, "prefixes": len(group)})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["step", "right", "share", "low", "high", "prefixes"])
 
 
 def _draw_assumption(data: pd.DataFrame) -> Figure:
@@ -289,7 +292,7 @@ def q_values_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
             for row in parts[0].itertuples()
         }
         rows += _model_places(study.run(run).method, labelled, means)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["source", "step", "right", "q", "steps", "violated", "inequalities"])
 
 
 def _monte_carlo_places(study: Study) -> list[dict[str, object]]:
@@ -325,9 +328,6 @@ def _model_places(
         for (step, right), qs in sorted(seen.items())
         if len(qs) >= LEAST_STEPS
     ]
-
-
-LEAST_STEPS = 5
 
 
 def _draw_q_values(data: pd.DataFrame) -> Figure:
@@ -390,38 +390,32 @@ def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
 
 def _draw_framework(data: pd.DataFrame) -> Figure:
     steps = len(data)
-    figure, (text, bars) = plt.subplots(1, 2, figsize=(10.5, 0.62 * steps + 1.7), width_ratios=(1.7, 1))
+    figure, (text, bars) = plt.subplots(1, 2, figsize=(10.5, 0.55 * steps + 1.8), width_ratios=(1.7, 1))
     colours = [STEP_COLOURS[RIGHT] if right else STEP_COLOURS[FIRST_WRONG] for right in data["right"]]
+    for axis in (text, bars):
+        axis.set_ylim(steps + 0.2, -1.6)
     text.set_xlim(0, 1)
-    text.set_ylim(steps + 0.6, -0.9)
     text.axis("off")
     question = data["question"].iloc[0]
     cut = question.rfind(" . ", 0, len(question) // 2 + 12) + 2
-    text.text(0, -0.45, f"{question[:cut]}\n{question[cut:].strip()}", fontsize=8.5, va="center", wrap=True)
+    text.text(0, -1.1, f"{question[:cut]}\n{question[cut:].strip()}", fontsize=8.5, va="center")
+    text.text(0.99, -0.25, "right completions, label", fontsize=8, ha="right", va="center", color="#555555")
     for place, (row, colour) in enumerate(zip(data.itertuples(), colours)):
-        sign = "+" if row.label >= 0.5 else "−"
-        text.text(0.02, place + 0.6, f"{row.step}   {row.text}", fontsize=9, va="center",
-                  bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour})  # fmt: skip
-        text.text(0.99, place + 0.6, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
-    text.text(0.99, -0.05, "completions right, label", fontsize=8, ha="right", va="center", color="#555555")
-    bars.barh(np.arange(steps) + 0.6, data["q"], 0.6, color=colours)
+        sign, box = "+" if row.label >= 0.5 else "−", {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
+        text.text(0.02, place + 0.5, f"{row.step}   {row.text}", fontsize=9, va="center", bbox=box)
+        text.text(0.99, place + 0.5, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
+    places = np.arange(steps) + 0.5
+    bars.barh(places, data["q"], 0.6, color=colours)
     bars.axvline(0, color="black", linewidth=1)
-    bars.set_ylim(steps + 0.6, -0.9)
-    bars.set_yticks(np.arange(steps) + 0.6, [str(step) for step in data["step"]])
+    bars.set_yticks([])
     bars.set_xlabel(f"Q of each step, {printed(data['method'].iloc[0])} (start: 0)")
-    for side in ("top", "right"):
+    for side in ("top", "right", "left"):
         bars.spines[side].set_visible(False)
     span = max(abs(data["q"])) or 1.0
-    bars.set_xlim(-1.3 * span, 1.3 * span)
-    for place, q in enumerate(data["q"]):
-        bars.text(
-            q + (0.04 if q >= 0 else -0.04) * span,
-            place + 0.6,
-            f"{q:.2f}",
-            fontsize=8.5,
-            va="center",
-            ha="left" if q >= 0 else "right",
-        )
+    bars.set_xlim(-1.35 * span, 1.35 * span)
+    for place, q in zip(places, data["q"]):
+        outwards = 1 if q >= 0 else -1
+        bars.text(q + 0.04 * outwards * span, place, f"{q:.2f}", fontsize=8.5, va="center", ha="left" if q >= 0 else "right")
     figure.tight_layout()
     return figure
 
@@ -443,23 +437,32 @@ def _steps_by_kind(study: Study, run: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["seed", "kind", "score"])
 
 
-BINS = np.linspace(-12, 12, 49)
+BINS = 48
 
 
 def separation_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """Histograms of step scores for right, first wrong and later wrong steps, and the chance that a right one is higher."""
+    steps = {run: _steps_by_kind(study, run) for run in runs}
+    reach = np.ceil(max(part["score"].abs().quantile(0.999) for part in steps.values()))
+    edges = np.linspace(-reach, reach, BINS + 1)
     rows = []
-    for run in runs:
-        steps = _steps_by_kind(study, run)
-        known = steps[steps["kind"] != LATER_WRONG]
-        seeds = [part for _, part in known.groupby("seed")]
-        auc = np.mean([area_under_curve(part["score"].to_numpy(), (part["kind"] == RIGHT).to_numpy()) for part in seeds])
-        for kind, group in steps.groupby("kind"):
-            counts, _ = np.histogram(np.clip(group["score"], BINS[0], BINS[-1]), BINS)
-            for low, share in zip(BINS, counts / len(group)):
-                rows.append(
-                    {"method": study.run(run).method, "kind": kind, "from": low, "share": share, "steps": len(group), "auc": auc}
-                )
+    for run, part in steps.items():
+        known = [seed for _, seed in part[part["kind"] != LATER_WRONG].groupby("seed")]
+        auc = np.mean([area_under_curve(seed["score"].to_numpy(), (seed["kind"] == RIGHT).to_numpy()) for seed in known])
+        for kind, group in part.groupby("kind"):
+            counts, _ = np.histogram(np.clip(group["score"], -reach, reach), edges)
+            rows += [
+                {
+                    "method": study.run(run).method,
+                    "kind": kind,
+                    "low": low,
+                    "high": high,
+                    "share": share,
+                    "steps": len(group),
+                    "auc": auc,
+                }
+                for low, high, share in zip(edges, edges[1:], counts / len(group))
+            ]
     return pd.DataFrame(rows)
 
 
@@ -477,7 +480,13 @@ def _draw_separation(data: pd.DataFrame) -> Figure:
         part = data[data["method"] == method]
         for kind in STEP_COLOURS:
             line = part[part["kind"] == kind]
-            axis.stairs(100 * line["share"], BINS, color=STEP_COLOURS[kind], linewidth=1.4, label=f"{kind} steps")
+            axis.stairs(
+                100 * line["share"],
+                [*line["low"], line["high"].iloc[-1]],
+                color=STEP_COLOURS[kind],
+                linewidth=1.4,
+                label=f"{kind} steps",
+            )
         axis.set_title(f"{printed(method)}: AUC {part['auc'].iloc[0]:.3f}", fontsize=10)
         axis.grid(alpha=0.25)
     for axis in axes[:, 0]:
@@ -500,6 +509,8 @@ def calibration_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
         error = sum(abs(chance[bins == b].mean() - right[bins == b].mean()) * (bins == b).mean() for b in set(bins.tolist()))
         for b in sorted(set(bins.tolist())):
             inside = bins == b
+            if inside.sum() < LEAST_STEPS:
+                continue
             rows.append(
                 {
                     "method": study.run(run).method,
@@ -586,6 +597,8 @@ def _draw_theory(data: pd.DataFrame) -> Figure:
     grid.set_xlabel("chance to stay right")
     grid.set_ylabel("chance to recover")
     grid.set_title("inequalities reversed, %", fontsize=10)
+    grid.set_xticks(np.linspace(0.1, 0.9, 5))
+    grid.set_yticks(np.linspace(0.1, 0.9, 5))
     grid.set_aspect("equal")
     figure.colorbar(image, ax=grid, fraction=0.046)
     part = data[data["panel"] == "roads"]
@@ -599,7 +612,12 @@ def _draw_theory(data: pd.DataFrame) -> Figure:
         axis.set_xlabel("step")
         axis.set_ylabel("Q*")
         axis.grid(alpha=0.25)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(
+            fontsize=8,
+            frameon=False,
+            loc="upper left" if axis is chain else "center right",
+            bbox_to_anchor=None if axis is chain else (1, 0.42),
+        )
     figure.tight_layout()
     return figure
 
