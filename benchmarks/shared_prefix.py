@@ -11,7 +11,7 @@ import torch
 
 from pqm import formats
 from pqm.evaluate.scores import Scorer
-from pqm.evaluate.scoring import step_scores
+from pqm.evaluate.scoring import plant, step_scores
 from pqm.train import scores_at
 
 BATCH = 16
@@ -20,14 +20,16 @@ BATCH = 16
 def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     """Print CPU seconds of both ways on 20 questions, their ratio, and the largest difference of a score."""
     torch.set_num_threads(1)
-    scorer = Scorer(checkpoint, "reward", 2048)
+    scorer = Scorer([checkpoint], "reward", 1024)
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
     groups = list(formats.read(rollouts, formats.ROLLOUTS).groupby("question_id"))[:20]
     encoded = [[scorer.encode(texts[name], steps) for steps in group["steps"] if len(steps)] for name, group in groups]
 
     start = time.process_time()
     prompts = [len(scorer.encode(texts[name], []).tokens) for name, _ in groups]
-    shared = [step_scores(scorer.model, solutions, prompt, scorer.budget) for solutions, prompt in zip(encoded, prompts)]
+    shared = [
+        step_scores(scorer.models[0], plant(solutions, prompt, scorer.budget)) for solutions, prompt in zip(encoded, prompts)
+    ]
     middle = time.process_time()
     alone = []
     with torch.inference_mode():
@@ -37,7 +39,7 @@ def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
                 width, steps = max(len(one.tokens) for one in batch), max(len(one.step_ends) for one in batch)
                 tokens = torch.tensor([[*one.tokens, *[0] * (width - len(one.tokens))] for one in batch])
                 ends = torch.tensor([[*one.step_ends, *[0] * (steps - len(one.step_ends))] for one in batch])
-                rows = scores_at(scorer.model, tokens, ends).tolist()
+                rows = scores_at(scorer.models[0], tokens, ends).tolist()
                 alone += [row[: len(one.step_ends)] for row, one in zip(rows, batch)]
     end = time.process_time()
     pairs = zip([score for question in shared for one in question for score in one], [score for one in alone for score in one])

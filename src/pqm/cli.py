@@ -198,16 +198,16 @@ def grades(
 
 @evaluate_app.command()
 def scores(
-    checkpoint: Annotated[Path, typer.Argument(help="Reward model, or a language model with --kind likelihood.")],
+    checkpoints: Annotated[list[Path], typer.Argument(help="Reward models, or language models with --kind likelihood.")],
     questions: Annotated[list[Path], typer.Option(help="Question table of each cell.")],
     rollouts: Annotated[list[Path], typer.Option(help="Rollout table of each cell.")],
-    output: Annotated[list[Path], typer.Option(help="Score table of each cell.")],
+    output: Annotated[list[Path], typer.Option(help="Score table of each cell; of several checkpoints one after the other.")],
     kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 2048,
     threads: Annotated[int, typer.Option(help="Threads of the job.")] = 1,
     work: Work = WORK,
 ) -> None:
-    """Score the steps of one or several cells (policy x benchmark) with one checkpoint."""
+    """Score the steps of one or several cells (policy x benchmark) with checkpoints of one tokenizer."""
     import torch
 
     from pqm import formats
@@ -216,18 +216,20 @@ def scores(
 
     if kind not in ("reward", "likelihood"):
         raise PqmError(f"--kind {kind}: expected reward or likelihood")
-    if not len(questions) == len(rollouts) == len(output):
+    if len(questions) != len(rollouts) or len(output) != len(rollouts) * len(checkpoints):
         raise PqmError(
-            f"{len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output; expected as many of each"
+            f"{len(checkpoints)} checkpoints, {len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output;"
+            " expected a question table and, for each checkpoint, an output for each rollout table"
         )
     torch.set_num_threads(threads)
-    scorer = Scorer(checkpoint, kind, batch_tokens)  # type: ignore[arg-type]
+    scorer = Scorer(checkpoints, kind, batch_tokens)  # type: ignore[arg-type]
     for benchmark in dict.fromkeys(questions):
         cells = [index for index, path in enumerate(questions) if path == benchmark]
         sampled = [rollouts[index] for index in cells]
-        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [checkpoint, benchmark, *sampled])
-        for index, part in zip(cells, score(scorer, benchmark, sampled, folder)):
-            formats.write(part, formats.SCORES, output[index])
+        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
+        for by, tables in enumerate(score(scorer, benchmark, sampled, folder)):
+            for index, part in zip(cells, tables):
+                formats.write(part, formats.SCORES, output[by * len(rollouts) + index])
         folder.finish()
 
 

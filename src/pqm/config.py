@@ -240,6 +240,7 @@ class RunConfig(Settings):
     labels: str
     backbone: str
     seeds: tuple[int, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
+    policies: tuple[str, ...] | None = Field(None, min_length=1, description="judged on these of evaluation.yaml's only")
     learning_rate: Positive | None = None
 
     @model_validator(mode="after")

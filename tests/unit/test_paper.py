@@ -172,7 +172,7 @@ def study(tmp_path_factory):
                      "optimizer_steps": 4, "tokens": 1000, "validation": {"solution_auc": 0.8}}  # fmt: skip
             (checkpoint / "run.json").write_text(json.dumps(facts))
             write_benchmark(results / f"benchmarks/train/{run}/seed-{seed}.tsv", 6.0)
-            write_benchmark(results / f"benchmarks/evaluate/{run}/scores-seed-{seed}.tsv", 4.0)
+        write_benchmark(results / f"benchmarks/evaluate/{run}/scores.tsv", 4.0)
     references = reference_metrics(judged, results / "grades", folder / "data/rollouts", results / "scores/references")
     formats.write(references, formats.METRICS, results / "metrics/references.parquet")
     for policy in POLICIES:

@@ -1,3 +1,4 @@
+import copy
 import math
 from collections import Counter
 
@@ -13,8 +14,8 @@ from transformers import AutoModelForTokenClassification
 
 from pqm import formats
 from pqm.errors import PqmError
+from pqm.evaluate import scoring
 from pqm.evaluate.scores import Scorer, score
-from pqm.evaluate.scoring import log_likelihoods, step_scores
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.rollouts import load_policy
@@ -179,6 +180,14 @@ MARKED = SolutionFormat(question_template="how many ? {question}\n", step_separa
 @pytest.fixture(scope="module")
 def reward(folder):
     return reward_model(folder, seed=3)[0].eval()
+
+
+def step_scores(model, encoded, prompt, budget):
+    return scoring.step_scores(model, scoring.plant(encoded, prompt, budget))
+
+
+def log_likelihoods(model, encoded, prompt, budget):
+    return scoring.log_likelihoods(model, scoring.plant(encoded, prompt, budget))
 
 
 def plain_scores(model, encoded):
@@ -395,7 +404,7 @@ def scored(checkpoint, tmp_path):
         formats.write(questions, formats.QUESTIONS, paths[0])
         formats.write(form.mark(rollouts) if form else rollouts, formats.ROLLOUTS, paths[1])
         work = WorkFolder(tmp_path / "work", "scores", [str(form)], [])
-        return score(Scorer(checkpoint, "reward", 100), paths[0], [paths[1]], work)[0]
+        return score(Scorer([checkpoint], "reward", 100), paths[0], [paths[1]], work)[0][0]
 
     return run
 
@@ -426,19 +435,35 @@ def test_checkpoint_without_format_is_refused(checkpoint, tmp_path):
 
 
 def test_scorer_reads_a_checkpoint_and_scores_in_its_format(checkpoint, reward, tokenizer):
-    scorer = Scorer(checkpoint, "reward", budget=60)
+    scorer = Scorer([checkpoint], "reward", budget=60)
     encoder = Encoder(tokenizer, SolutionFormat())
-    for found, steps in zip(scorer(QUESTION, SOLUTIONS), SOLUTIONS):
+    for found, steps in zip(scorer(QUESTION, SOLUTIONS)[0], SOLUTIONS):
         assert found == pytest.approx(plain_scores(reward, encoder(QUESTION, steps)), abs=1e-5)
 
 
+def test_checkpoints_that_are_read_together_score_as_alone(checkpoint, reward, tokenizer, tmp_path):
+    other, twin = tmp_path / "seed-1", copy.deepcopy(reward)
+    torch.nn.init.normal_(twin.score.weight, std=0.3)
+    save_reward_model(twin, tokenizer, SolutionFormat(), other)
+    together = Scorer([checkpoint, other], "reward", budget=60)(QUESTION, SOLUTIONS)
+    for path, scores in zip((checkpoint, other), together):
+        assert scores == Scorer([path], "reward", budget=60)(QUESTION, SOLUTIONS)[0]
+    assert together[0] != together[1]
+
+
+def test_checkpoints_of_other_formats_are_not_read_together(checkpoint, reward, tokenizer, tmp_path):
+    save_reward_model(reward, tokenizer, MARKED, tmp_path)
+    with pytest.raises(PqmError, match="score it by itself"):
+        Scorer([checkpoint, tmp_path], "reward", budget=60)
+
+
 def test_likelihood_scorer_gives_growing_costs_of_the_solution_alone(folder, model, tokenizer):
-    scorer = Scorer(folder, "likelihood", budget=60)
+    scorer = Scorer([folder], "likelihood", budget=60)
     encoder = Encoder(tokenizer, SolutionFormat())
     expected = log_likelihoods(
         model, [encoder(QUESTION, steps) for steps in SOLUTIONS], len(prompt_ids(tokenizer, LONG)), budget=10_000
     )
-    for found, values in zip(scorer(QUESTION, SOLUTIONS), expected):
+    for found, values in zip(scorer(QUESTION, SOLUTIONS)[0], expected):
         assert found == pytest.approx(values, abs=1e-3)
         assert found == sorted(found, reverse=True)
 

@@ -143,6 +143,11 @@ def seeds(run):
     return settings(RunConfig, "runs", run).seeds or TRAINING.seeds
 
 
+def cells_of(run, datasets=SCORED):
+    """What a run's checkpoints score: some runs judge fewer policies."""
+    return [f"{policy}/{dataset}" for policy in settings(RunConfig, "runs", run).policies or POLICIES for dataset in datasets]
+
+
 # Here and not in an input function, whose errors Snakemake takes for a missing rule.
 for dataset in SCORED:
     known("rollouts", dataset, f"{STUDY}/evaluation.yaml")
@@ -157,6 +162,11 @@ for labels in LABELS:
 for run in RUNS:
     known("labels", settings(RunConfig, "runs", run).labels, f"{STUDY}/runs/{run}.yaml")
     known("backbones", settings(RunConfig, "runs", run).backbone, f"{STUDY}/runs/{run}.yaml")
+    for policy in settings(RunConfig, "runs", run).policies or ():
+        if policy not in POLICIES:
+            raise WorkflowError(
+                f"{STUDY}/runs/{run}.yaml: policy {policy!r} is not judged; {STUDY}/evaluation.yaml names {POLICIES}"
+            )
 if "references" in names("runs"):
     raise WorkflowError(f"{STUDY}/runs/references.yaml: the name of what needs no run; expected another one")
 audited = settings(LabelsConfig, "labels", AUDIT)
@@ -261,10 +271,20 @@ def outputs(wildcards, output):
     return " ".join(f"--output {path}" for path in output)
 
 
+def cell_inputs(cells):
+    return {
+        "questions": [f"data/questions/{cell.split('/')[1]}.parquet" for cell in cells],
+        "rollouts": [f"data/rollouts/{cell}.parquet" for cell in cells],
+    }
+
+
+def run_grades(wildcards):
+    return [f"results/grades/{cell}.parquet" for cell in cells_of(wildcards.run, BENCHMARKS)]
+
+
 def run_scores(wildcards):
-    return [
-        f"results/scores/{wildcards.run}/seed-{seed}/{cell}.parquet" for seed in seeds(wildcards.run) for cell in BENCHMARK_CELLS
-    ]
+    cells = cells_of(wildcards.run, BENCHMARKS)
+    return [f"results/scores/{wildcards.run}/seed-{seed}/{cell}.parquet" for seed in seeds(wildcards.run) for cell in cells]
 
 
 def run_seeds(wildcards):
@@ -283,7 +303,7 @@ def benchmark_files():
         *(f"results/benchmarks/{Path(path).relative_to('data').with_suffix('')}.tsv" for path in sampled_rollouts()),
         *(f"results/benchmarks/labels/{name}.tsv" for name in LABELS),
         *(f"results/benchmarks/train/{run}/seed-{seed}.tsv" for run in runs for seed in seeds(run)),
-        *(f"results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv" for run in runs for seed in seeds(run)),
+        *(f"results/benchmarks/evaluate/{run}/scores.tsv" for run in runs),
         *(f"results/benchmarks/evaluate/{run}/metrics.tsv" for run in [*runs, "references"]),
         *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in ("likelihood", "proofreader")),
         *(f"results/benchmarks/evaluate/references/grades/{cell}.tsv" for cell in CELLS),
@@ -295,10 +315,10 @@ def needed(need, runs):
     if need.startswith("table "):
         return [f"results/tables/{need.removeprefix('table ')}.csv"]
     cells = [f"{cell}.parquet" for cell in CELLS]
-    scorers = [f"{run}/seed-{seed}" for run in runs for seed in seeds(run)]
+    scorers = {f"{run}/seed-{seed}": cells_of(run) for run in runs for seed in seeds(run)} | {"references/proofreader": CELLS}
     settings_files = [f"{STUDY}/runs/{run}.yaml" for run in runs]
     grades = [f"results/grades/{cell}" for cell in cells]
-    scores = [f"results/scores/{scorer}/{cell}" for scorer in [*scorers, "references/proofreader"] for cell in cells]
+    scores = [f"results/scores/{scorer}/{cell}.parquet" for scorer, own in scorers.items() for cell in own]
     sampled = [f"data/rollouts/{cell}" for cell in cells] + [f"data/questions/{name}.parquet" for name in SCORED]
     everything = [*sampled_rollouts(), *(f"data/labels/{name}.parquet" for name in LABELS)]
     return {

@@ -2,13 +2,6 @@
 include: "common.smk"
 
 
-CELL_INPUT = {
-    "questions": [f"data/questions/{cell.split('/')[1]}.parquet" for cell in CELLS],
-    "rollouts": expand("data/rollouts/{cell}.parquet", cell=CELLS),
-}
-CELL_OPTIONS = {"questions": repeated("--questions", "questions"), "rollouts": repeated("--rollouts", "rollouts")}
-
-
 rule evaluate:
     input:
         expand("results/metrics/{run}.parquet", run=RUNS),
@@ -50,34 +43,40 @@ use rule grades as published_grades with:
         "results/benchmarks/published/grades-{policy}-{dataset}.tsv"
 
 
-rule scores:
-    input:
-        **CELL_INPUT,
-        checkpoint="results/checkpoints/{run}/seed-{seed}",
-        code=code("scores"),
-    output:
-        [f"results/scores/{{run}}/seed-{{seed}}/{cell}.parquet" for cell in CELLS],
-    log:
-        "logs/evaluate/scores-{run}-seed-{seed}.log",
-    benchmark:
-        "results/benchmarks/evaluate/{run}/scores-seed-{seed}.tsv"
-    conda:
-        "../../envs/pqm.yaml"
-    threads: EVALUATION.threads
-    params:
-        **CELL_OPTIONS,
-        outputs=outputs,
-        tokens=EVALUATION.batch_tokens,
-        threads=EVALUATION.threads,
-    shell:
-        "pqm evaluate scores {input.checkpoint} {params.questions} {params.rollouts} {params.outputs}"
-        " --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
+# One job scores with all training seeds of a run: what solutions share is found once.
+for run in RUNS:
+
+    rule:
+        name:
+            f"scores_{run}"
+        input:
+            **cell_inputs(cells_of(run)),
+            checkpoints=[f"results/checkpoints/{run}/seed-{seed}" for seed in seeds(run)],
+            code=code("scores"),
+        output:
+            [f"results/scores/{run}/seed-{seed}/{cell}.parquet" for seed in seeds(run) for cell in cells_of(run)],
+        log:
+            f"logs/evaluate/scores-{run}.log",
+        benchmark:
+            f"results/benchmarks/evaluate/{run}/scores.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        threads: EVALUATION.threads
+        params:
+            questions=repeated("--questions", "questions"),
+            rollouts=repeated("--rollouts", "rollouts"),
+            outputs=outputs,
+            tokens=EVALUATION.batch_tokens,
+            threads=EVALUATION.threads,
+        shell:
+            "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
+            " --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 
 # What the reference backbone says without any reward training: its likelihood, and its own mark.
 rule reference_scores:
     input:
-        **CELL_INPUT,
+        **cell_inputs(CELLS),
         backbone=f"data/backbones/{known('backbones', EVALUATION.reference_backbone, f'{STUDY}/evaluation.yaml')}",
         code=code("scores"),
     output:
@@ -90,7 +89,8 @@ rule reference_scores:
         "../../envs/pqm.yaml"
     threads: EVALUATION.threads
     params:
-        **CELL_OPTIONS,
+        questions=repeated("--questions", "questions"),
+        rollouts=repeated("--rollouts", "rollouts"),
         outputs=outputs,
         tokens=EVALUATION.batch_tokens,
         threads=EVALUATION.threads,
@@ -104,7 +104,7 @@ rule metrics:
     input:
         config=f"{STUDY}/runs/{{run}}.yaml",
         evaluation=f"{STUDY}/evaluation.yaml",
-        grades=expand("results/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
+        grades=run_grades,
         scores=run_scores,
         code=code("metrics"),
     output:
@@ -114,7 +114,7 @@ rule metrics:
     benchmark:
         "results/benchmarks/evaluate/{run}/metrics.tsv"
     wildcard_constraints:
-        run=r"(?!references$)[\w-]+",
+        run=r"(?!references[./])[\w-]+",
     conda:
         "../../envs/pqm.yaml"
     params:

@@ -101,7 +101,8 @@ def run_metrics(
         [run.aggregation] if run.loss == "orm" else [run.aggregation, *(one for one in AGGREGATIONS if one != run.aggregation)]
     )
     rows = []
-    cells = [(policy, benchmark, seed) for policy in config.policies for benchmark in config.benchmarks for seed in seeds]
+    policies = run.policies or config.policies
+    cells = [(policy, benchmark, seed) for policy in policies for benchmark in config.benchmarks for seed in seeds]
     for policy, benchmark, seed in progress(cells, f"metrics of {name}", "cell"):
         source = scores / f"seed-{seed}" / policy / f"{benchmark}.parquet"
         joined = join(_read_grades(grades, policy, benchmark), formats.read(source, formats.SCORES), source)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.scoring import log_likelihoods, step_scores
+from pqm.evaluate.scoring import Forest, log_likelihoods, plant, step_scores
 from pqm.reward_model import Encoder, load_language_model, load_reward_model, place
 from pqm.work import WorkFolder, checkpoint_hash
 
@@ -17,29 +17,42 @@ QUESTIONS_A_SHARD = 25
 
 
 class Scorer:
-    """A checkpoint that scores the steps of one question's solutions.
+    """Checkpoints that score the steps of one question's solutions; they share a tokenizer and a solution format.
 
     `reward` reads the reward head's logits; `likelihood` gives the log likelihood of the solution up to each step's end,
     so that its last value is the whole solution's.
+
+    Raises:
+        PqmError: a checkpoint is of the other kind, or has another tokenizer or format than the first.
     """
 
-    def __init__(self, checkpoint: Path, kind: Kind, budget: int) -> None:
-        self.checkpoint, self.kind, self.budget = checkpoint, kind, budget
+    def __init__(self, checkpoints: Sequence[Path], kind: Kind, budget: int) -> None:
         load = load_reward_model if kind == "reward" else load_language_model
-        model, tokenizer, self.form = load(checkpoint)
-        self.model = place(model)
-        self.encode = Encoder(tokenizer, self.form)
-        self.name = checkpoint_hash(checkpoint)
+        self._read = step_scores if kind == "reward" else log_likelihoods
+        loaded = [load(checkpoint) for checkpoint in checkpoints]
+        self.checkpoints, self.budget, self.form = list(checkpoints), budget, loaded[0][2]
+        for checkpoint, (_, tokenizer, form) in zip(checkpoints, loaded):
+            if form != self.form or tokenizer.get_vocab() != loaded[0][1].get_vocab():
+                raise PqmError(f"{checkpoint}: another tokenizer or solution format than {checkpoints[0]}; score it by itself")
+        self.models = [place(model) for model, _, _ in loaded]
+        self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
+        self.encode = Encoder(loaded[0][1], self.form)
 
-    def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[float]]:
-        """The step scores of each solution, in order."""
+    def plant(self, question: str, solutions: Sequence[Sequence[str]]) -> Forest:
+        """The solutions of a question, ready to be read by every checkpoint."""
         encoded = [self.encode(question, steps) for steps in solutions]
-        read = step_scores if self.kind == "reward" else log_likelihoods
-        return read(self.model, encoded, len(self.encode(question, []).tokens), self.budget)
+        return plant(encoded, len(self.encode(question, []).tokens), self.budget)
+
+    def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[list[float]]]:
+        """For each checkpoint the step scores of each solution, in order."""
+        forest = self.plant(question, solutions)
+        return [self._read(model, forest) for model in self.models]
 
 
-def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkFolder) -> list[pd.DataFrame]:
-    """The score table of each policy's rollouts on one data set; a question's solutions by all policies are read together.
+def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkFolder) -> list[list[pd.DataFrame]]:
+    """For each checkpoint the score table of each policy's rollouts on one data set.
+
+    A question's solutions by all policies are read together.
 
     Raises:
         PqmError: the rollouts answer a question that `questions` does not hold.
@@ -47,7 +60,7 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkF
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
     parts = [formats.read(path, formats.ROLLOUTS) for path in rollouts]
     for path, part in zip(rollouts, parts):
-        scorer.form.expect(part, path, scorer.checkpoint)
+        scorer.form.expect(part, path, scorer.checkpoints[0])
         unknown = part.loc[~part["question_id"].isin(texts.index), "question_id"]
         if len(unknown):
             raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
@@ -56,11 +69,15 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkF
 
     def rows(shard: list[tuple[str, pd.DataFrame]]) -> list[dict[str, Any]]:
         return [
-            {"table": table, "question_id": name, "sample_id": sample, "step_scores": scores, "checkpoint": scorer.name}
+            {"by": by, "table": table, "question_id": name, "sample_id": sample, "step_scores": scores, "checkpoint": checkpoint}
             for name, group in shard
-            for table, sample, scores in zip(group["table"], group["sample_id"], scorer(texts[name], list(group["steps"])))
+            for by, (checkpoint, values) in enumerate(zip(scorer.names, scorer(texts[name], list(group["steps"]))))
+            for table, sample, scores in zip(group["table"], group["sample_id"], values)
         ]
 
     shards = [groups[start : start + QUESTIONS_A_SHARD] for start in range(0, len(groups), QUESTIONS_A_SHARD)]
-    scored = work.table_by_shards(shards, rows, f"scores on {questions.stem}", "shard")
-    return [scored[scored["table"] == index].drop(columns="table").reset_index(drop=True) for index in range(len(parts))]
+    scored = dict(tuple(work.table_by_shards(shards, rows, f"scores on {questions.stem}", "shard").groupby(["by", "table"])))
+    return [
+        [scored[by, table].drop(columns=["by", "table"]).reset_index(drop=True) for table in range(len(parts))]
+        for by in range(len(scorer.names))
+    ]

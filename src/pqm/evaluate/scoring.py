@@ -58,6 +58,50 @@ class Tree:
         return sees
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Trees that are read together: their nodes, padded, with depths and the mask of what each sees behind the question."""
+
+    trees: list[Tree]
+    tokens: Tensor
+    depths: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True)
+class Forest:
+    """All solutions of one question, ready to be read by any model with the same tokens.
+
+    `solutions` in the order they were given, equal ones included; those without steps are in no tree.
+    """
+
+    solutions: Sequence[Encoded]
+    prompt: tuple[int, ...]
+    batches: list[Batch]
+
+
+def plant(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> Forest:
+    """The forest of one question's solutions.
+
+    Args:
+        solutions: of one question, which is their first `prompt_tokens` tokens.
+        budget: tokens of a batch, at least one solution.
+    """
+    unique = [solution for solution in dict.fromkeys(solutions) if solution.step_ends]
+    if not unique:
+        return Forest(solutions, (), [])
+    prompt = unique[0].tokens[:prompt_tokens]
+    if any(solution.tokens[:prompt_tokens] != prompt for solution in unique):
+        raise ValueError("the solutions do not answer the same question; expected one prompt for all")
+    by_size = sorted(_trees(unique, prompt_tokens, budget), key=lambda tree: len(tree.tokens))
+    batches = []
+    while by_size:
+        rows = max(1, budget // len(by_size[-1].tokens))
+        batches.append(_batch(by_size[-rows:], prompt_tokens))
+        by_size = by_size[:-rows]
+    return Forest(solutions, prompt, batches)
+
+
 def _trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[Tree]:
     longest = max(len(solution.tokens) for solution in solutions) - prompt_tokens
     size = min(budget, SOLUTIONS_A_TREE * longest)
@@ -70,66 +114,60 @@ def _trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> lis
     return trees
 
 
-def _read(model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> Iterator[tuple[Tree, Tensor]]:
-    """Trees of all solutions with the last hidden states of their nodes, [1 + tokens of the tree, hidden]."""
-    prompt = solutions[0].tokens[:prompt_tokens]
-    if any(solution.tokens[:prompt_tokens] != prompt for solution in solutions):
-        raise ValueError("the solutions do not answer the same question; expected one prompt for all")
-    device = model.device
+def _batch(trees: list[Tree], prompt_tokens: int) -> Batch:
+    width = max(len(tree.tokens) for tree in trees)
+    tokens, depths = torch.zeros(2, len(trees), width, dtype=torch.long)
+    mask = torch.full((len(trees), 1, width, prompt_tokens + width), float("-inf"))
+    mask[..., :prompt_tokens] = 0.0
+    for row, tree in enumerate(trees):
+        size = len(tree.tokens)
+        tokens[row, :size], depths[row, :size] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
+        mask[row, 0, :size, prompt_tokens : prompt_tokens + size].masked_fill_(tree.sees(), 0.0)
+    return Batch(trees, tokens, depths, mask)
+
+
+def _read(model: PreTrainedModel, forest: Forest) -> Iterator[tuple[Tree, Tensor]]:
+    """Each tree with the last hidden states of its nodes, the question's last token first: [1 + tokens, hidden]."""
+    if not forest.batches:
+        return
+    device, length = model.device, len(forest.prompt)
     cache = DynamicCache(config=model.config)
-    first = model.base_model(input_ids=torch.tensor([prompt], device=device), past_key_values=cache, use_cache=True)
-    by_size = sorted(_trees(solutions, prompt_tokens, budget), key=lambda tree: len(tree.tokens))
-    while by_size:
-        width = len(by_size[-1].tokens)
-        rows = max(1, budget // width)
-        batch, by_size = by_size[-rows:], by_size[:-rows]
-        tokens, depths = torch.zeros(2, len(batch), width, dtype=torch.long)
-        mask = torch.full((len(batch), 1, width, prompt_tokens + width), float("-inf"))
-        mask[..., :prompt_tokens] = 0.0
-        for row, tree in enumerate(batch):
-            size = len(tree.tokens)
-            tokens[row, :size], depths[row, :size] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
-            mask[row, 0, :size, prompt_tokens : prompt_tokens + size].masked_fill_(tree.sees(), 0.0)
+    prompt = torch.tensor([forest.prompt], device=device)
+    first = model.base_model(input_ids=prompt, past_key_values=cache, use_cache=True).last_hidden_state[0, -1:]
+    for batch in forest.batches:
         shared = copy.deepcopy(cache)
-        shared.batch_repeat_interleave(len(batch))
+        shared.batch_repeat_interleave(len(batch.trees))
         output = model.base_model(
-            input_ids=tokens.to(device),
-            position_ids=(prompt_tokens + depths).to(device),
-            attention_mask=mask.to(device, model.dtype),
+            input_ids=batch.tokens.to(device),
+            position_ids=(length + batch.depths).to(device),
+            attention_mask=batch.mask.to(device, model.dtype),
             past_key_values=shared,
             use_cache=True,
         )
-        for tree, hidden in zip(batch, output.last_hidden_state):
-            yield tree, torch.cat([first.last_hidden_state[0, -1:], hidden[: len(tree.tokens)]])
+        for tree, hidden in zip(batch.trees, output.last_hidden_state):
+            yield tree, torch.cat([first, hidden[: len(tree.tokens)]])
 
 
 @torch.inference_mode()
-def step_scores(model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[list[float]]:
-    """The logit at the end of each step of each solution.
-
-    Args:
-        solutions: of one question, which is their first `prompt_tokens` tokens.
-        budget: tokens of a batch, at least one solution.
-    """
-    scores: dict[Encoded, list[float]] = {solution: [] for solution in solutions}
-    unique = [solution for solution in scores if solution.step_ends]
-    for tree, hidden in _read(model, unique, prompt_tokens, budget) if unique else ():
+def step_scores(model: PreTrainedModel, forest: Forest) -> list[list[float]]:
+    """The logit at the end of each step of each solution."""
+    scores: dict[Encoded, list[float]] = {solution: [] for solution in forest.solutions}
+    for tree, hidden in _read(model, forest):
         values = head(model)(hidden).float().squeeze(-1).tolist()
         for solution, path in tree.paths.items():
-            scores[solution] = [values[path[end - prompt_tokens]] for end in solution.step_ends]
-    return [scores[solution] for solution in solutions]
+            scores[solution] = [values[path[end - len(forest.prompt)]] for end in solution.step_ends]
+    return [scores[solution] for solution in forest.solutions]
 
 
 @torch.inference_mode()
-def log_likelihoods(model: PreTrainedModel, solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[list[float]]:
+def log_likelihoods(model: PreTrainedModel, forest: Forest) -> list[list[float]]:
     """The log likelihood under a language model of each solution up to the end of each step, the prompt not counted."""
-    sums: dict[Encoded, list[float]] = {solution: [] for solution in solutions}
-    unique = [solution for solution in sums if solution.step_ends]
-    for tree, hidden in _read(model, unique, prompt_tokens, budget) if unique else ():
+    sums: dict[Encoded, list[float]] = {solution: [] for solution in forest.solutions}
+    for tree, hidden in _read(model, forest):
         logits = model.get_output_embeddings()(hidden[tree.parents]).float()
         gains = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(tree.tokens, device=logits.device).unsqueeze(1))
         nodes = gains.squeeze(1).double().cpu()
         for solution, path in tree.paths.items():
             row = nodes[torch.tensor(path) - 1].cumsum(dim=0).tolist()
-            sums[solution] = [row[end - prompt_tokens] for end in solution.step_ends]
-    return [sums[solution] for solution in solutions]
+            sums[solution] = [row[end - len(forest.prompt)] for end in solution.step_ends]
+    return [sums[solution] for solution in forest.solutions]

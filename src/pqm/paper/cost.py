@@ -61,12 +61,7 @@ def ledger(study: Study) -> pd.DataFrame:
     """`summary` of the stages that make data and models, with the tokens that each read or wrote."""
     jobs = records(study.results / "benchmarks", STAGES)
     # A run or a seed that the study no longer has may have left its record.
-    of_run = {
-        f"{run}/{job}"
-        for run in study.runs
-        for seed in study.seeds(run)
-        for job in (f"seed-{seed}", f"scores-seed-{seed}", "metrics")
-    }
+    of_run = {f"{run}/{job}" for run in study.runs for seed in study.seeds(run) for job in (f"seed-{seed}", "scores", "metrics")}
     known = ~jobs["stage"].isin(["train", "evaluate"]) | jobs["job"].isin(of_run) | jobs["job"].str.startswith("references/")
     table = summary(jobs[known]).set_index("stage")
     table = table.loc[[stage for stage in STAGES if stage in table.index]]
@@ -89,13 +84,13 @@ def _tokens(study: Study, stage: str) -> tuple[int, str]:
     if stage == "train":
         return sum(study.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
     if stage == "evaluate":
-        sizes = [
-            int(study.rollouts(policy, name)["n_tokens"].sum())
-            for policy in study.evaluation.policies
-            for name in study.evaluation.scored
-        ]
-        scorers = len(checkpoints) + len(REFERENCE_SCORERS)
-        return sum(sizes) * scorers, "scored, before what solutions share is read once"
+        policies = [policy for run, _ in checkpoints for policy in study.policies(run)]
+        policies += list(study.evaluation.policies) * len(REFERENCE_SCORERS)
+        sizes = {
+            policy: sum(int(study.rollouts(policy, name)["n_tokens"].sum()) for name in study.evaluation.scored)
+            for policy in set(policies)
+        }
+        return sum(sizes[policy] for policy in policies), "scored, before what solutions share is read once"
     return 0, ""
 
 
@@ -126,8 +121,13 @@ def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
         for policy in study.evaluation.policies
         for name in study.evaluation.scored
     }
-    scored = [seconds("evaluate", f"{run}/scores-seed-{seed}") for run in runs for seed in study.seeds(run)]
-    scoring = sum(scored) / len(scored) / sum(sampled.values())
+    samples = [
+        sampled[policy, name] * len(study.seeds(run))
+        for run in runs
+        for policy in study.policies(run)
+        for name in study.evaluation.scored
+    ]
+    scoring = sum(seconds("evaluate", f"{run}/scores") for run in runs) / sum(samples)
     return pd.DataFrame(
         [
             {

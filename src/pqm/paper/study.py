@@ -69,6 +69,10 @@ class Study:
     def seeds(self, run: str) -> tuple[int, ...]:
         return self.run(run).seeds or self.training.seeds
 
+    def policies(self, run: str) -> tuple[str, ...]:
+        """The policies that a run is judged on."""
+        return self.run(run).policies or self.evaluation.policies
+
     def scorers(self, run: str) -> list[str]:
         """Where below `results/scores` each training seed of a run stands."""
         return [f"{run}/seed-{seed}" for seed in self.seeds(run)]

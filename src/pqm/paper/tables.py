@@ -188,10 +188,11 @@ def backbones(study: Study, runs: Sequence[str]) -> Table:
 
 
 def ablation(study: Study, runs: Sequence[str]) -> Table:
-    """The runs of a table, without votes and references but pass@1."""
+    """The runs of a table, without votes and references but pass@1, on the policies that all of them are judged on."""
     metrics = study.metrics(runs)
     kept = {study.run(run).method for run in runs} | {"pass@1"}
-    rows = _summary(study, metrics[metrics["method"].isin(kept)])
+    judged = [policy for policy in study.evaluation.policies if all(policy in study.policies(run) for run in runs)]
+    rows = _summary(study, metrics[metrics["method"].isin(kept) & metrics["policy"].isin(judged)])
     return Table(rows, _wide(rows, ["benchmark", "policy", "method"]), _seeds_note(study, runs))
 
 

@@ -16,7 +16,7 @@ from pqm import __version__, formats
 from pqm.config import RunConfig, TrainingConfig
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import aggregate, area_under_curve
-from pqm.evaluate.scoring import step_scores
+from pqm.evaluate.scoring import plant, step_scores
 from pqm.progress import progress, say
 from pqm.reward_model import Encoder, head, reward_model, save_reward_model
 from pqm.solution import SolutionFormat
@@ -161,7 +161,7 @@ def validate(
     for _, group in held_out.groupby("question_id", sort=True):
         encoded = [encoder(prompt, list(parts)) for prompt, parts in zip(group["prompt"], group["completions"])]
         prompt_tokens = len(encoder(group["prompt"].iloc[0], []).tokens)
-        scores = step_scores(model, encoded, prompt_tokens, training.batch_tokens)
+        scores = step_scores(model, plant(encoded, prompt_tokens, training.batch_tokens))
         steps += [score for one in scores for score in one]
         labels += [label for one in group["labels"] for label in one]
         solutions = np.array([aggregate(one, run.aggregation) for one in scores])
