@@ -64,16 +64,20 @@ def test_each_stage_reads_its_deps_and_writes_its_outs(dvc_project: Project) -> 
             key = stage.cmd.removeprefix("snakemake ")
             relative = lambda items: {Path(item.fs_path).relative_to(dvc_project.folder).as_posix() for item in items}  # noqa: E731
             stages[key] = {"deps": relative(stage.deps), "outs": relative(stage.outs)}
+    every_out = {out for stage in stages.values() for out in stage["outs"]}
     for command, stage in stages.items():
         text = dvc_project.run("snakemake", "-n", "--forceall", *command.split())
         inputs = {path for line in re.findall(r"^    input: (.*)$", text, flags=re.M) for path in line.split(", ")}
-        made = {path for line in re.findall(r"^    (?:output|benchmark): (.*)$", text, flags=re.M) for path in line.split(", ")}
-        external = inputs - made
+        made = {path for line in re.findall(r"^    output: (.*)$", text, flags=re.M) for path in line.split(", ")}
+        records = set(re.findall(r"^    benchmark: (.*)$", text, flags=re.M))
+        external = inputs - made - records
         unnamed = {path for path in external if not below(path, stage["deps"])}
         assert not unnamed, f"{command}: reads {sorted(unnamed)}, which dvc.yaml does not name as deps"
         unkept = {path for path in made if not below(path, stage["outs"] | stage["deps"])}
         assert not unkept, f"{command}: writes {sorted(unkept)}, which dvc.yaml does not name as outs"
-        idle = {out for out in stage["outs"] if not any(below(path, {out}) for path in made)}
+        unkept = {path for path in records if not below(path, every_out)}
+        assert not unkept, f"{command}: records {sorted(unkept)}, which no stage of dvc.yaml names as outs"
+        idle = {out for out in stage["outs"] if not any(below(path, {out}) for path in made | records)}
         assert not idle, f"{command}: dvc.yaml names {sorted(idle)} as outs, which no rule makes"
         assert f"workflow/rules/{rule_file(command)}.smk" in stage["deps"]
     assert sum("--config run=" in command for command in stages) == 2 * len(RUNS)
