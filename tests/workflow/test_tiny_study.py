@@ -88,7 +88,7 @@ ABOUT_BCE = {
 def only_bce_is_made_again(jobs: list[tuple[str, list[str]]]) -> None:
     assert {rule for rule in rules(jobs) if not rule.startswith(("table_", "figure_"))} == {
         "reward_model",
-        "scores",
+        "scores_bce",
         "metrics",
         "page",
     }
@@ -133,6 +133,18 @@ NO_PART_OF_RESULTS = {
 }  # fmt: skip
 
 
+# Imported, and yet no part of the result: where a model is put, a constant, a function for writing, the other half of a module.
+HARMLESS = {
+    "rollouts": {"reward_model"},
+    "labels": {"reward_model"},
+    "grades": {"evaluate/estimators"},
+    "metrics": {"evaluate/grading", "questions/stories"},
+    "tables": {"questions/stories"},
+    "report": {"questions/stories", "paper/tables"},
+    "real_solutions": {"paper/tables"},
+}
+
+
 def imported(module: str) -> set[str]:
     """The project's modules that a module imports, as paths below src/pqm."""
     found = set()
@@ -154,7 +166,9 @@ def test_code_that_a_stage_runs_through_is_its_input() -> None:
     for part, files in sources.items():
         assert all((ROOT / "src/pqm" / name).is_file() for name in files)
         modules = {name.removesuffix(".py") for name in files if name.endswith(".py")}
-        unnamed = {one for module in modules for one in imported(module)} - modules - NO_PART_OF_RESULTS
+        unnamed = (
+            {one for module in modules for one in imported(module)} - modules - NO_PART_OF_RESULTS - HARMLESS.get(part, set())
+        )
         assert not unnamed, f"{part}: runs through {sorted(unnamed)}, which SOURCE does not name"
 
 
@@ -187,7 +201,7 @@ def test_a_misspelled_key_stops_the_plan_with_one_sentence(snakemake_project: Pr
 
 @pytest.mark.parametrize(
     ("addition", "words"),
-    [("  fig: []\n", "no result 'fig'"), ("  theory: [lost]\n", "theory: no runs/lost.yaml")],
+    [("  fig: []\n", "no figure 'fig'"), ("  theory: [lost]\n", "paper.yaml: no runs/lost.yaml")],
     ids=["unknown result", "unknown run"],
 )
 def test_results_that_cannot_be_stop_the_plan(snakemake_project: Project, addition: str, words: str) -> None:

@@ -613,10 +613,7 @@ def _draw_theory(data: pd.DataFrame) -> Figure:
         axis.set_ylabel("Q*")
         axis.grid(alpha=0.25)
         axis.legend(
-            fontsize=8,
-            frameon=False,
-            loc="upper left" if axis is chain else "center right",
-            bbox_to_anchor=None if axis is chain else (1, 0.42),
+            fontsize=8, frameon=False, loc="upper left" if axis is chain else "lower left", ncol=1 if axis is chain else 2
         )
     figure.tight_layout()
     return figure
