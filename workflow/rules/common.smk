@@ -292,6 +292,10 @@ def run_seeds(wildcards):
 
 
 # ---- inputs of paper.smk
+def folder_of_settings(wildcards, input):
+    return Path(input.settings).parent
+
+
 def benchmark_files():
     """Snakemake's records of the jobs that make data and models, of every run."""
     runs = names("runs")
@@ -335,7 +339,7 @@ def needed(need, runs):
 def result_inputs(result):
     """What a result is made from, its study's settings included."""
     about = {**PAPER.tables, **PAPER.figures}[result]
-    files = [f"{STUDY}/paper.yaml", f"{STUDY}/evaluation.yaml", f"{STUDY}/training.yaml"]
+    files = [f"{STUDY}/evaluation.yaml", f"{STUDY}/training.yaml"]
     needs = {**TABLE_NEEDS, **FIGURE_NEEDS}[result]
     return list(dict.fromkeys([*files, *(path for need in needs for path in needed(need, about))]))
 

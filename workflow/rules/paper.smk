@@ -50,6 +50,7 @@ for result in PAPER.tables:
         name:
             f"table_{result}"
         input:
+            settings=f"{STUDY}/paper.yaml",
             files=result_inputs(result),
             caption=f"workflow/report/{result}.rst",
             code=code("tables"),
@@ -70,7 +71,7 @@ for result in PAPER.tables:
             "../../envs/pqm.yaml"
         params:
             name=result,
-            study=STUDY,
+            study=folder_of_settings,
         shell:
             "pqm paper table {params.name} --output results/tables --study {params.study} --caption {input.caption} > {log} 2>&1"
 
@@ -81,6 +82,7 @@ for result in PAPER.figures:
         name:
             f"figure_{result}"
         input:
+            settings=f"{STUDY}/paper.yaml",
             files=result_inputs(result),
             caption=f"workflow/report/{result}.rst",
             code=code("figures"),
@@ -102,7 +104,7 @@ for result in PAPER.figures:
             "../../envs/pqm.yaml"
         params:
             name=result,
-            study=STUDY,
+            study=folder_of_settings,
         shell:
             "pqm paper figure {params.name} --output results/figures --study {params.study} > {log} 2>&1"
 
@@ -111,6 +113,7 @@ rule page:
     input:
         TABLES,
         FIGURES,
+        settings=f"{STUDY}/paper.yaml",
         files=needed("scores", PAPER.report),
         checkpoints=needed("checkpoints", []),
         captions=expand("workflow/report/{name}.rst", name=[*PAPER.tables, *PAPER.figures]),
@@ -124,7 +127,7 @@ rule page:
     conda:
         "../../envs/pqm.yaml"
     params:
-        study=STUDY,
+        study=folder_of_settings,
     shell:
         "pqm paper report --output {output} --study {params.study} --captions workflow/report > {log} 2>&1"
 
