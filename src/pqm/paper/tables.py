@@ -43,9 +43,8 @@ class Table:
 
 def _summary(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
     """Intervals of every method by its own aggregation, in the study's order of policies and benchmarks."""
-    own = metrics.groupby(["method", "backbone"], sort=False)["aggregation"].transform("first")
     paper = study.paper
-    return _in_order(study, summarise(metrics[metrics["aggregation"] == own], paper.confidence, paper.resamples, paper.seed))
+    return _in_order(study, summarise(_own_aggregation(metrics), paper.confidence, paper.resamples, paper.seed))
 
 
 def _in_order(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
@@ -58,15 +57,24 @@ def _in_order(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _percent(rows: pd.DataFrame) -> list[str]:
+def _percent(rows: pd.DataFrame, column: str = "accuracy", sign: str = "") -> list[str]:
+    """Percentages with their intervals; `sign` "+" writes the sign of positive ones, too."""
+    form = f"{sign}.1f"
     return [
-        f"{100 * a:.1f} [{100 * low:.1f}, {100 * high:.1f}]" for a, low, high in zip(rows["accuracy"], rows["low"], rows["high"])
+        f"{100 * value:{form}} [{100 * low:{form}}, {100 * high:{form}}]" if value == value else "not defined"
+        for value, low, high in zip(rows[column], rows["low"], rows["high"])
     ]
+
+
+def _own_aggregation(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Each method by the aggregation that it was made for, its first."""
+    first = metrics.groupby(["method", "backbone"], sort=False)["aggregation"].transform("first")
+    return metrics[metrics["aggregation"] == first]
 
 
 def _wide(rows: pd.DataFrame, keys: Sequence[str], marks: dict[tuple[str, ...], str] | None = None) -> pd.DataFrame:
     """Percentages with their intervals, one column for each n; `marks` are added at the largest n, by `keys`."""
-    cells = rows.assign(cell=_percent(rows), shown=rows["method"].map(printed))
+    cells = rows.assign(cell=_percent(rows))
     if marks:
         at_largest = cells["n"] == cells["n"].max()
         names = [marks.get(tuple(key), "") for key in cells[list(keys)].itertuples(index=False)]
@@ -108,10 +116,7 @@ def differences(study: Study, runs: Sequence[str]) -> Table:
             "policy": tests["policy"],
             "method": tests["method"].map(printed),
             "against": tests["reference"].map(printed),
-            "difference": [
-                f"{100 * d:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-                for d, low, high in zip(tests["difference"], tests["low"], tests["high"])
-            ],
+            "difference": _percent(tests, "difference", "+"),
             "p": tests["p"].map(_p),
             "p, Holm": tests["p_holm"].map(_p),
             "holds": np.where(tests["holds"], "yes", ""),
@@ -134,8 +139,7 @@ def _tests(study: Study, metrics: pd.DataFrame, runs: Sequence[str]) -> pd.DataF
     questions, clusters shared between benchmarks), and cell by cell.
     """
     paper = study.paper
-    metrics = metrics[metrics["n"] == max(study.evaluation.n)]
-    own = metrics[metrics["aggregation"] == metrics.groupby("method", sort=False)["aggregation"].transform("first")]
+    own = _own_aggregation(metrics[metrics["n"] == max(study.evaluation.n)])
     keys = ["method", "seed", "question_id", "cluster"]
     together = own.groupby(keys, sort=False, as_index=False)["accuracy"].mean().assign(policy=ALL, benchmark=ALL)
     draws = bootstraps(pd.concat([own, together]), paper.resamples, paper.seed)
@@ -280,10 +284,7 @@ def first_error(study: Study, runs: Sequence[str]) -> Table:
             "method": frame["method"].map(printed),
             "first error found": frame["on_erroneous"].map(_share),
             "right solutions passed": frame["on_correct"].map(_share),
-            "F1": [
-                f"{100 * f1:.1f} [{100 * low:.1f}, {100 * high:.1f}]" if f1 == f1 else "not defined"
-                for f1, low, high in zip(frame["f1"], frame["low"], frame["high"])
-            ],
+            "F1": _percent(frame, "f1"),
             "threshold (logit)": frame["threshold"].map("{:.2f}".format),
         }
     )
