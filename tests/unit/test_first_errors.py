@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits, judge_first_errors, predict
+from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits, judge_first_errors
 
 scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=6)
 
@@ -33,10 +33,11 @@ def brute_force(rows, threshold):
 
 @pytest.mark.parametrize(
     ("step_scores", "threshold", "place"),
-    [([1.0, -1.0, 2.0], 0.0, 1), ([1.0, 2.0], 0.0, -1), ([-1.0, -2.0], 0.0, 0), ([0.0, 1.0], 0.0, -1), ([], 0.0, -1)],
+    [([1.0, -1.0, 2.0], 0.0, 1), ([1.0, 2.0], 0.0, -1), ([-1.0, -2.0], 0.0, 0), ([0.0, 1.0], 0.0, -1)],
 )
 def test_the_first_step_below_the_threshold_is_the_error(step_scores, threshold, place):
-    assert predict(step_scores, threshold) == place
+    found = [hits(table([(step_scores, truth)]), threshold).right[0] for truth in (-1, 0, 1, 2)]
+    assert found == [truth == place for truth in (-1, 0, 1, 2)]
 
 
 @given(st.lists(st.tuples(scores, st.integers(-1, 3)), min_size=1, max_size=12), st.integers(-5, 5))

@@ -1,6 +1,5 @@
 """Finding a solution's first wrong step: F1 in ProcessBench's definition, with a threshold from validation data only."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +13,6 @@ from pqm.evaluate import join
 from pqm.questions.stories import ALL_RIGHT
 
 CANDIDATES = 200
-
-
-def predict(step_scores: Sequence[float], threshold: float) -> int:
-    """The first step that scores below the threshold, or `ALL_RIGHT`."""
-    below = np.flatnonzero(np.asarray(step_scores, dtype=np.float64) < threshold)
-    return int(below[0]) if len(below) else ALL_RIGHT
 
 
 @dataclass(frozen=True)
@@ -54,11 +47,33 @@ def harmonic_mean(one: float, other: float) -> float:
     return 0.0 if one + other == 0 else 2 * one * other / (one + other)
 
 
+@dataclass(frozen=True)
+class Bounds:
+    """Where the first step below the threshold is the first wrong one: low < threshold <= high; all of shape [solutions]."""
+
+    erroneous: NDArray[np.bool_]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, solutions: pd.DataFrame) -> "Bounds":
+        """From `step_scores` and the true `first_error`: that step must be below the threshold, and none before it."""
+        low, high = np.full(len(solutions), -np.inf), np.full(len(solutions), np.inf)
+        for row, (steps, error) in enumerate(zip(solutions["step_scores"], solutions["first_error"])):
+            scores = np.asarray(steps, dtype=np.float64)
+            before = scores if error == ALL_RIGHT else scores[:error]
+            high[row] = before.min(initial=np.inf)
+            if error != ALL_RIGHT:
+                low[row] = scores[error] if error < len(scores) else np.inf  # a step without score is never found
+        return cls(solutions["first_error"].to_numpy(dtype=np.int64) != ALL_RIGHT, low, high)
+
+    def hits(self, threshold: float) -> Hits:
+        return Hits(self.erroneous, (self.low < threshold) & (threshold <= self.high))
+
+
 def hits(solutions: pd.DataFrame, threshold: float) -> Hits:
-    """Predictions for solutions with `step_scores` and the true `first_error`."""
-    predicted = np.array([predict(scores, threshold) for scores in solutions["step_scores"]])
-    truth = solutions["first_error"].to_numpy(dtype=np.int64)
-    return Hits(truth != ALL_RIGHT, predicted == truth)
+    """Whether the first step that scores below the threshold is the true `first_error`; no such step says `ALL_RIGHT`."""
+    return Bounds.of(solutions).hits(threshold)
 
 
 def best_threshold(solutions: pd.DataFrame) -> float:
@@ -67,8 +82,8 @@ def best_threshold(solutions: pd.DataFrame) -> float:
     The first of equals; without a right or a wrong solution the middle of the scores.
     """
     scores = np.concatenate([np.asarray(one, dtype=np.float64) for one in solutions["step_scores"]])
-    candidates = np.unique(np.quantile(scores, np.linspace(0, 1, CANDIDATES)))
-    values = [hits(solutions, threshold).f1 for threshold in candidates]
+    candidates, bounds = np.unique(np.quantile(scores, np.linspace(0, 1, CANDIDATES))), Bounds.of(solutions)
+    values = [bounds.hits(threshold).f1 for threshold in candidates]
     return float(np.median(scores)) if np.isnan(values).all() else float(candidates[int(np.nanargmax(values))])
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,15 +114,12 @@ class Study:
 
     def solutions(self, scorer: str, dataset: str) -> pd.DataFrame:
         """The distinct solutions of every policy on a data set, with steps, grades and step scores; those without steps left out."""
+        distinct = _distinct(self, dataset)
         parts = []
-        for policy in self.evaluation.policies:
-            keys = ["question_id", "sample_id"]
-            steps = self.rollouts(policy, dataset)[[*keys, "steps"]]
-            parts.append(self.scored(scorer, policy, dataset).merge(steps, on=keys).assign(policy=policy))
-        pooled = pd.concat(parts, ignore_index=True)
-        pooled["steps"] = pooled["steps"].map(tuple)
-        pooled = pooled[pooled["steps"].map(len) > 0]
-        return pooled.drop_duplicates(["question_id", "steps"]).reset_index(drop=True)
+        for policy, own in distinct.groupby("policy", sort=False):
+            path = self.results / "scores" / scorer / str(policy) / f"{dataset}.parquet"
+            parts.append(join(own, formats.read(path, formats.SCORES), path))
+        return pd.concat(parts, ignore_index=True) if parts else distinct.assign(step_scores=[])
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the study that was made before."""
@@ -137,3 +134,18 @@ class Study:
         if not path.exists():
             raise PqmError(f"{path}: missing; run {run!r}, seed {seed} was not trained or failed")
         return dict(json.loads(path.read_text()))
+
+
+@cache
+def _distinct(study: Study, dataset: str) -> pd.DataFrame:
+    """The distinct solutions with steps and grades: the same for every scorer, so they are found once."""
+    keys = ["question_id", "sample_id"]
+    pooled = pd.concat(
+        [
+            study.grades(policy, dataset).merge(study.rollouts(policy, dataset)[[*keys, "steps"]], on=keys).assign(policy=policy)
+            for policy in study.evaluation.policies
+        ],
+        ignore_index=True,
+    )
+    pooled["steps"] = pooled["steps"].map(tuple)
+    return pooled[pooled["steps"].map(len) > 0].drop_duplicates(["question_id", "steps"]).reset_index(drop=True)
