@@ -215,7 +215,11 @@ class LabelsConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """What all runs share: the budget, the weighting and the seeds."""
+    """What all runs share: the budget, the weighting and the seeds; how a step is spread over machines.
+
+    `accelerate` is the file that `accelerate launch` gets; without it one process trains. `batch_tokens` is a whole step's:
+    its rows are dealt to the processes, and each reads its own in `accumulation` parts.
+    """
 
     seeds: tuple[int, ...] = Field(min_length=1)
     epochs: Positive
@@ -229,6 +233,9 @@ class TrainingConfig(Settings):
     checkpoint_every: Count
     threads: Count = 1
     validation: str
+    accelerate: str | None = None
+    accumulation: Count = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class RunConfig(Settings):
