@@ -273,6 +273,27 @@ class RunConfig(Settings):
         return "last" if self.loss == "orm" else "min"
 
 
+# ---------------------------------------------------------------- resources.yaml
+
+
+class JobRequest(Settings):
+    """What one job of a stage asks for; what is not named is not asked for."""
+
+    gpus: Annotated[int, Field(ge=0)] = 0
+    memory_mb: Count | None = None
+    minutes: Count | None = None
+
+
+class ResourcesConfig(Settings):
+    """What the jobs of each stage that run models ask of a machine or a cluster; no part of any result."""
+
+    policies: JobRequest = JobRequest()
+    rollouts: JobRequest = JobRequest()
+    labels: JobRequest = JobRequest()
+    train: JobRequest = JobRequest()
+    evaluate: JobRequest = JobRequest()
+
+
 # ---------------------------------------------------------------- evaluation.yaml, paper.yaml
 
 

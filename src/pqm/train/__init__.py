@@ -105,7 +105,9 @@ def train(
             if judged or stop:
                 _save_state(accelerator, work, step + 1, log, losses)
             if stop:
-                _say(accelerator, f"told to stop (SIGTERM): state saved after step {step + 1}; the same command goes on from there")
+                _say(
+                    accelerator, f"told to stop (SIGTERM): state saved after step {step + 1}; the same command goes on from there"
+                )
                 sys.exit(128 + signal.SIGTERM)
     weights = accelerator.get_state_dict(whole)
     if accelerator.is_main_process:
