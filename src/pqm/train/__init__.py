@@ -93,7 +93,7 @@ def train(
                 continue
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * schedule.factor(step)
-            value, stop = _train_step(update, batch, told_to_stop())
+            value, stop = _train_step(update, batch, told_to_stop)
             if not math.isfinite(value):
                 raise PqmError(f"{output}: the loss is {value} at step {step} (seed {seed}); lower the learning rate")
             losses.append(value)
@@ -257,13 +257,13 @@ class _Update:
         return result
 
 
-def _train_step(update: _Update, batch: Batch, told_to_stop: bool) -> tuple[float, bool]:
+def _train_step(update: _Update, batch: Batch, told_to_stop: Callable[[], bool]) -> tuple[float, bool]:
     """One update; the mean loss of the batch, and whether any process was told to stop."""
     accelerator = update.accelerator
     sums = update.within_memory(lambda: update.gradients(batch), len(batch.tokens) // accelerator.num_processes)
     accelerator.clip_grad_norm_(update.whole.parameters(), update.training.clip)
     update.optimizer.step()
-    total, weight, stop = accelerator.reduce(torch.cat([sums, sums.new_tensor([float(told_to_stop)])]), "sum")
+    total, weight, stop = accelerator.reduce(torch.cat([sums, sums.new_tensor([float(told_to_stop())])]), "sum")
     return float(total / weight.clamp(min=1)), bool(stop)
 
 
