@@ -1,6 +1,7 @@
 """The command line: one verb a stage; every verb also runs by hand on a user's own files."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -363,6 +364,7 @@ def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's
 
 def main() -> None:
     """Run a verb; a user's mistake ends in one sentence on standard error and exit code 1."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as an exception, so that no half file stays
     try:
         app()
     except PqmError as error:

@@ -215,7 +215,11 @@ class LabelsConfig(Settings):
 
 
 class TrainingConfig(Settings):
-    """What all runs share: the budget, the weighting and the seeds."""
+    """What all runs share: the budget, the weighting and the seeds; how a step is spread over machines.
+
+    `accelerate` is the file that `accelerate launch` gets; without it one process trains. `batch_tokens` is a whole step's:
+    its rows are dealt to the processes, and each reads its own in `accumulation` parts.
+    """
 
     seeds: tuple[int, ...] = Field(min_length=1)
     epochs: Positive
@@ -229,6 +233,9 @@ class TrainingConfig(Settings):
     checkpoint_every: Count
     threads: Count = 1
     validation: str
+    accelerate: str | None = None
+    accumulation: Count = 1
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class RunConfig(Settings):
@@ -264,6 +271,27 @@ class RunConfig(Settings):
     def aggregation(self) -> Literal["min", "last"]:
         """How step scores become the solution's score: an outcome model speaks at its last step only."""
         return "last" if self.loss == "orm" else "min"
+
+
+# ---------------------------------------------------------------- resources.yaml
+
+
+class JobRequest(Settings):
+    """What one job of a stage asks for; what is not named is not asked for."""
+
+    gpus: Annotated[int, Field(ge=0)] = 0
+    memory_mb: Count | None = None
+    minutes: Count | None = None
+
+
+class ResourcesConfig(Settings):
+    """What the jobs of each stage that run models ask of a machine or a cluster; no part of any result."""
+
+    policies: JobRequest = JobRequest()
+    rollouts: JobRequest = JobRequest()
+    labels: JobRequest = JobRequest()
+    train: JobRequest = JobRequest()
+    evaluate: JobRequest = JobRequest()
 
 
 # ---------------------------------------------------------------- evaluation.yaml, paper.yaml

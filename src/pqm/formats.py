@@ -272,5 +272,7 @@ def _disk_is_full(error: BaseException | None) -> bool:
             return True
         if f"(os error {errno.ENOSPC})" in str(error):
             return True
+        if "inline_container" in str(error) and "unexpected pos" in str(error):  # torch's own writer says no more than this
+            return True
         error = error.__cause__ or error.__context__
     return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -119,9 +119,15 @@ def _whole(kind: Any, checkpoint: Path, expected: str) -> PreTrainedModel:
     return cast(PreTrainedModel, model.eval())
 
 
-def save_reward_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, form: SolutionFormat, folder: Path) -> None:
-    """Write safetensors, tokenizer and solution format."""
+def save_reward_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    form: SolutionFormat,
+    folder: Path,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Write safetensors, tokenizer and solution format; `weights` are the model's where its own are spread over processes."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=weights)
     tokenizer.save_pretrained(folder)
     form.save(folder)

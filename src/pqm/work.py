@@ -5,7 +5,9 @@ A work folder is keyed by everything that makes its content: the settings, the b
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import signal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -47,6 +49,22 @@ class WorkFolder:
                     pd.DataFrame(make(item)).to_pickle(part)
             parts.append(pd.read_pickle(path))
         return pd.concat([part for part in parts if not part.empty] or [pd.DataFrame()], ignore_index=True)
+
+
+@contextmanager
+def noticing_sigterm() -> Iterator[Callable[[], bool]]:
+    """Inside the block SIGTERM, a cluster's notice that a job must make room, ends nothing: the function says whether it came."""
+    came = False
+
+    def notice(*_: object) -> None:
+        nonlocal came
+        came = True
+
+    earlier = signal.signal(signal.SIGTERM, notice)
+    try:
+        yield lambda: came
+    finally:
+        signal.signal(signal.SIGTERM, earlier)
 
 
 def content_hash(path: Path) -> str:

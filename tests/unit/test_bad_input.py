@@ -692,7 +692,7 @@ def test_no_space_for_the_weights_of_a_model(earlier_folder):
 
 def test_no_space_for_the_state_of_a_training(refuses, train_verb, monkeypatch):
     monkeypatch.setattr(torch, "save", torch_on_a_full_disk)
-    refuses(*train_verb(), says=("state.pt", "no space left"))
+    refuses(*train_verb(), says=("state-", "no space left"))
 
 
 def test_other_errors_are_not_called_lack_of_space(earlier_folder):

@@ -128,7 +128,7 @@ def test_editing_code_reruns_what_runs_through_it(snakemake_project: Project, mo
 
 # What a stage may import without rerunning: checked at every boundary, or no part of any number.
 NO_PART_OF_RESULTS = {
-    "__init__", "cli", "config", "errors", "formats", "progress", "work", "paper/__init__", "questions/published", "policies/__init__",
+    "__init__", "cli", "config", "errors", "formats", "memory", "progress", "work", "paper/__init__", "questions/published", "policies/__init__",
     "questions/__init__", "labels/__init__", "rollouts/__init__", "evaluate/__init__", "train/__init__",
 }  # fmt: skip
 

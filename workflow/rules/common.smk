@@ -1,6 +1,7 @@
 # The files, code lists and helpers that the other files of this folder share.
 from pathlib import Path
 
+import yaml
 from pqm.config import (
     BackboneConfig,
     EvaluationConfig,
@@ -9,6 +10,7 @@ from pqm.config import (
     PolicyConfig,
     PretrainingConfig,
     QuestionsConfig,
+    ResourcesConfig,
     RolloutsConfig,
     RunConfig,
     TrainingConfig,
@@ -125,6 +127,14 @@ def threads_of(model, kind):
     return threads
 
 
+def asked(stage):
+    """The resources of a stage's jobs, by the names that Snakemake and its cluster plugins have for them."""
+    wanted = getattr(RESOURCES, stage)
+    resources = {"gpu": wanted.gpus, "mem_mb": wanted.memory_mb, "runtime": wanted.minutes}
+    return {name: amount for name, amount in resources.items() if amount is not None}
+
+
+RESOURCES = settings(ResourcesConfig, "resources") if Path(STUDY, "resources.yaml").exists() else ResourcesConfig()
 EVALUATION = settings(EvaluationConfig, "evaluation")
 TRAINING = settings(TrainingConfig, "training")
 PAPER = settings(PaperConfig, "paper")
@@ -264,6 +274,20 @@ def run_input(part):
         return f"data/labels/{run.labels}.parquet" if part == "labels" else f"data/backbones/{run.backbone}"
 
     return path
+
+
+def launcher():
+    """How a training starts: by itself, or in the processes of an accelerate file, one for each GPU that is asked for."""
+    if TRAINING.accelerate is None:
+        return "pqm"
+    file = Path(TRAINING.accelerate)
+    if not file.exists():
+        raise WorkflowError(f"{STUDY}/training.yaml: accelerate names {file}, which does not exist")
+    if (gpus := RESOURCES.train.gpus) and (found := yaml.safe_load(file.read_text()).get("num_processes")) != gpus:
+        raise WorkflowError(
+            f"{file}: num_processes is {found}, {STUDY}/resources.yaml asks {gpus} GPUs for train; expected the same"
+        )
+    return f"accelerate launch --config_file {file} -m pqm.cli"
 
 
 # ---- inputs of evaluate.smk

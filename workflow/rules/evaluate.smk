@@ -62,6 +62,8 @@ for run in RUNS:
         conda:
             "../../envs/pqm.yaml"
         threads: EVALUATION.threads
+        resources:
+            **asked("evaluate"),
         params:
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
@@ -69,8 +71,8 @@ for run in RUNS:
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
         shell:
-            "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
-            " --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
+            "python -m pqm.devices {resources.gpu} pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts}"
+            " {params.outputs} --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 
 # What the reference backbone says without any reward training: its likelihood, and its own mark.
@@ -88,6 +90,8 @@ rule reference_scores:
     conda:
         "../../envs/pqm.yaml"
     threads: EVALUATION.threads
+    resources:
+        **asked("evaluate"),
     params:
         questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),
@@ -96,8 +100,8 @@ rule reference_scores:
         threads=EVALUATION.threads,
         how=lambda wildcards: {"likelihood": "model --kind likelihood", "proofreader": "proofreader"}[wildcards.kind],
     shell:
-        "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
-        " --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
+        "python -m pqm.devices {resources.gpu} pqm evaluate scores {input.backbone}/{params.how} {params.questions}"
+        " {params.rollouts} {params.outputs} --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 
 rule metrics:

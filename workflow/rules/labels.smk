@@ -24,8 +24,10 @@ rule label_set:
     conda:
         "../../envs/pqm.yaml"
     threads: threads_of(LabelsConfig, "labels")
+    resources:
+        **asked("labels"),
     params:
         rollouts=repeated("--rollouts", "rollouts"),
     shell:
-        "pqm labels {input.config} --output {output} --completer {input.completer} --questions {input.questions}"
-        " {params.rollouts} > {log} 2>&1"
+        "python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} --completer {input.completer}"
+        " --questions {input.questions} {params.rollouts} > {log} 2>&1"

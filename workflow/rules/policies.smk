@@ -24,11 +24,14 @@ rule pretraining:
     conda:
         "../../envs/pqm.yaml"
     threads: threads_of(PretrainingConfig, "pretraining")
+    resources:
+        **asked("policies"),
     params:
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
-        "pqm policies pretrain {input.config} --output {output} {params.questions} {params.start} > {log} 2>&1"
+        "python -m pqm.devices {resources.gpu} pqm policies pretrain {input.config} --output {output} {params.questions}"
+        " {params.start} > {log} 2>&1"
 
 
 rule policy:

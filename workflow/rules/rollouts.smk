@@ -22,8 +22,11 @@ rule sample:
     conda:
         "../../envs/pqm.yaml"
     threads: threads_of(RolloutsConfig, "rollouts")
+    resources:
+        **asked("rollouts"),
     shell:
-        "pqm rollouts sample {input.config} --output {output} --policy {input.policy} --questions {input.questions} > {log} 2>&1"
+        "python -m pqm.devices {resources.gpu} pqm rollouts sample {input.config} --output {output} --policy {input.policy}"
+        " --questions {input.questions} > {log} 2>&1"
 
 
 rule published_rollouts:

@@ -24,6 +24,10 @@ rule reward_model:
     conda:
         "../../envs/pqm.yaml"
     threads: TRAINING.threads
+    resources:
+        **asked("train"),
+    params:
+        launcher=launcher(),
     shell:
-        "pqm train {input.config} --output {output} --training {input.training} --seed {wildcards.seed} --labels {input.labels}"
-        " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
+        "python -m pqm.devices {resources.gpu} {params.launcher} train {input.config} --output {output} --training {input.training}"
+        " --seed {wildcards.seed} --labels {input.labels} --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"

@@ -9,6 +9,8 @@ import pandas as pd
 from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.scoring import Forest, log_likelihoods, plant, step_scores
+from pqm.memory import fits
+from pqm.progress import say
 from pqm.reward_model import Encoder, load_language_model, load_reward_model, place
 from pqm.work import WorkFolder, checkpoint_hash
 
@@ -37,6 +39,8 @@ class Scorer:
         self.models = [place(model) for model, _, _ in loaded]
         self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
         self.encode = Encoder(loaded[0][1], self.form)
+        limits = [getattr(model.config, "max_position_embeddings", None) for model in self.models]
+        self.limit = min((limit for limit in limits if limit is not None), default=None)
 
     def plant(self, question: str, solutions: Sequence[Sequence[str]]) -> Forest:
         """The solutions of a question, ready to be read by every checkpoint."""
@@ -44,9 +48,34 @@ class Scorer:
         return plant(encoded, len(self.encode(question, []).tokens), self.budget)
 
     def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[list[float]]]:
-        """For each checkpoint the step scores of each solution, in order."""
-        forest = self.plant(question, solutions)
-        return [self._read(model, forest) for model in self.models]
+        """For each checkpoint the step scores of each solution, in order.
+
+        Where the device's memory is full, batches are half as large from then on.
+        """
+        while True:
+            forest = self.plant(question, solutions)
+            scores = fits(lambda: [self._read(model, forest) for model in self.models])  # noqa: B023, called at once
+            if scores is not None:
+                return scores
+            if self.budget == 1:
+                raise PqmError("out of memory with one solution at a time; take a larger device")
+            self.budget //= 2
+            say(f"out of memory: batches of {self.budget} tokens from here on")
+
+    def expect_whole(self, rollouts: Path, samples: pd.DataFrame, texts: pd.Series) -> None:
+        """Refuse solutions that a model cannot read whole: cut, they would get a score that nobody can tell from others."""
+        if self.limit is None:
+            return
+        lengths = [
+            len(self.encode(texts[name], list(steps)).tokens) for name, steps in zip(samples["question_id"], samples["steps"])
+        ]
+        long = [row for row, length in enumerate(lengths) if length > self.limit]
+        if long:
+            first = samples.iloc[long[0]]
+            raise PqmError(
+                f"{rollouts}: {len(long)} of {len(samples)} solutions are longer than the model's {self.limit} positions, the first"
+                f" is question {first['question_id']!r}, sample {first['sample_id']}, {lengths[long[0]]} tokens; leave them out"
+            )
 
 
 def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkFolder) -> list[list[pd.DataFrame]]:
@@ -55,7 +84,7 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkF
     A question's solutions by all policies are read together.
 
     Raises:
-        PqmError: the rollouts answer a question that `questions` does not hold.
+        PqmError: the rollouts answer a question that `questions` does not hold, or a solution is longer than a model reads.
     """
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
     parts = [formats.read(path, formats.ROLLOUTS) for path in rollouts]
@@ -64,6 +93,7 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkF
         unknown = part.loc[~part["question_id"].isin(texts.index), "question_id"]
         if len(unknown):
             raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
+        scorer.expect_whole(path, part, texts)
     samples = pd.concat([part.assign(table=index) for index, part in enumerate(parts)], ignore_index=True)
     groups = list(samples.groupby("question_id", sort=True))
 

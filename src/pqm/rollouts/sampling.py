@@ -7,7 +7,7 @@ which prompts are in a batch together, on their order or on the number of worker
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from pqm.errors import PqmError
+from pqm.memory import fits
+from pqm.progress import say
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,6 @@ def random_stream(*parts: object) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-@torch.inference_mode()
 def sample(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -52,10 +53,36 @@ def sample(
     max_new_tokens: int,
     seed: int,
 ) -> list[list[Sample]]:
-    """The samples of each request, in order.
+    """The samples of each request, in order; half of them at a time where the device's memory is full.
 
     `log_likelihood` is the sum of the sampled tokens' log probabilities at temperature 1, the end token included.
     """
+    samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed))
+    if samples is not None:
+        return samples
+    if len(requests) == 1 and requests[0].samples == 1:
+        raise PqmError(f"out of memory with one sample of {requests[0].name!r} at a time; take a larger device")
+    say(f"out of memory: {sum(request.samples for request in requests)} samples in two halves")
+    if len(requests) > 1:
+        middle = len(requests) // 2
+        first, second = (
+            sample(model, tokenizer, half, temperature, max_new_tokens, seed) for half in (requests[:middle], requests[middle:])
+        )
+        return first + second
+    whole, few = requests[0], requests[0].samples // 2
+    halves = replace(whole, samples=few), replace(whole, samples=whole.samples - few, skip=whole.skip + few)
+    return [[one for half in halves for one in sample(model, tokenizer, [half], temperature, max_new_tokens, seed)[0]]]
+
+
+@torch.inference_mode()
+def _sample(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    requests: Sequence[Request],
+    temperature: float,
+    max_new_tokens: int,
+    seed: int,
+) -> list[list[Sample]]:
     device = model.device
     prompts = [tokenizer(request.prompt, add_special_tokens=False)["input_ids"] for request in requests]
     width = max(map(len, prompts))

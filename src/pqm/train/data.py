@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pqm.reward_model import Encoded, Encoder
@@ -39,6 +40,14 @@ def examples(labels: pd.DataFrame, encoder: Encoder, targets: str) -> list[Examp
     ]
 
 
+def readable(labels: pd.DataFrame, encoder: Encoder, limit: int | None) -> pd.DataFrame:
+    """The rows that a model of `limit` positions reads whole; a longer solution is left out, never cut."""
+    if limit is None:
+        return labels
+    lengths = [len(encoder(prompt, list(steps)).tokens) for prompt, steps in zip(labels["prompt"], labels["completions"])]
+    return labels[np.array(lengths) <= limit]
+
+
 def batches(data: Sequence[Example], budget: int, random: np.random.Generator) -> list[list[int]]:
     """One epoch: every example once, in batches of at most `budget` tokens after padding, in random order.
 
@@ -68,6 +77,19 @@ def collate(data: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
         ends[row, : len(one.labels)] = torch.tensor(one.encoded.step_ends)
         labels[row, : len(one.labels)] = torch.tensor(one.labels)
     return Batch(tokens, ends, labels)
+
+
+def parts(batch: Batch, count: int) -> list[Batch]:
+    """The batch's rows in `count` parts of one size, filled up with rows without labels, which cost nothing.
+
+    Every process thus has a part to read, which those that share weights must do together.
+    """
+    missing = -len(batch.tokens) % count
+    filled = [
+        F.pad(item, (0, 0, 0, missing), value=value)
+        for item, value in ((batch.tokens, 0), (batch.step_ends, 0), (batch.labels, IGNORED))
+    ]
+    return [Batch(*rows) for rows in zip(*(item.chunk(count) for item in filled))]
 
 
 def stream(data: Sequence[Example], budget: int, pad: int, seed: int) -> Iterator[Batch]:

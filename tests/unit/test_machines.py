@@ -1,0 +1,383 @@
+"""Many processes, devices that are full, jobs that must make room: the same results, whatever happens to the machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.launchers import debug_launcher
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
+from small import TRAINING
+
+import pqm.evaluate.scores as scores_stage
+import pqm.rollouts as rollouts_stage
+import pqm.rollouts.sampling as sampling
+import pqm.train as train_stage
+from pqm import formats
+from pqm.config import RolloutsConfig, RunConfig, TrainingConfig
+from pqm.devices import claim
+from pqm.errors import PqmError
+from pqm.evaluate.scores import Scorer, score
+from pqm.rollouts import make_rollouts
+from pqm.train import train
+from pqm.train.data import Batch, parts
+from pqm.train.losses import IGNORED
+from pqm.work import WorkFolder, checkpoint_hash
+
+ROOT = Path(__file__).parents[2]
+RUN = RunConfig(loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
+SETTINGS = TRAINING.model_copy(update={"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3})
+ROLLOUTS = RolloutsConfig(samples=3, temperature=1.0, max_new_tokens=12, questions_per_batch=3, seed=5)
+
+TrainIn = Callable[..., Path]
+
+
+@pytest.fixture
+def train_in(tmp_path: Path, tables: Any, policy: Path) -> TrainIn:
+    """Trains in a folder of this name, where an earlier try may have left its state."""
+
+    def run(name: str, labels: Path = tables.labels, **changes: Any) -> Path:
+        training = SETTINGS.model_copy(update=changes)
+        work = WorkFolder(tmp_path / name / "work", "train", [RUN, training], [labels])
+        train(RUN, training, 0, labels, tables.labels, policy, tmp_path / name / "model", work)
+        work.finish()
+        return tmp_path / name / "model"
+
+    return run
+
+
+def log_of(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "training.csv")
+
+
+def in_two(run: Callable[[], Any]) -> None:
+    """Run this in two processes that know each other (gloo), each with no memory of an Accelerator."""
+
+    def process() -> None:
+        for state in (AcceleratorState, GradientState, PartialState):
+            state._reset_state()
+        torch.set_num_threads(1)
+        run()
+
+    debug_launcher(process, num_processes=2)
+
+
+def calls(function: Callable[..., Any], at: int, do: Callable[[], None]) -> Callable[..., Any]:
+    """The function, which does something else first when it is called for the `at`-th time."""
+    count = 0
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count == at:
+            do()
+        return function(*arguments, **options)
+
+    return call
+
+
+def out_of_memory() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory (a stand-in)")
+
+
+# ---------------------------------------------------------------- accelerate's files
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "config/accelerate").glob("*.yaml")))
+def test_accelerate_reads_its_files(name: str) -> None:
+    file = ROOT / f"config/accelerate/{name}.yaml"
+    arguments = launch_command_parser().parse_args(["--config_file", str(file), "-m", "pqm.cli", "train"])
+    arguments, _, _ = _validate_launch_command(arguments)
+    ways = {"fsdp2": arguments.use_fsdp, "zero3": arguments.use_deepspeed, "cpu": arguments.multi_gpu and arguments.use_cpu}
+    assert [way for way, on in ways.items() if on] == [name] * (name in ways)
+    if name == "fsdp2":
+        environment = prepare_multi_gpu_env(arguments)
+        assert environment["FSDP_VERSION"] == "2" and environment["FSDP_AUTO_WRAP_POLICY"] == "TRANSFORMER_BASED_WRAP"
+    if name == "zero3":
+        arguments.deepspeed_fields_from_accelerate_config = ""
+        environment = prepare_deepspeed_cmd_env(arguments)[1]
+        assert environment["ACCELERATE_DEEPSPEED_ZERO_STAGE"] == "3"
+
+
+# ---------------------------------------------------------------- processes and parts
+
+
+def test_parts_hold_every_row_once_and_are_of_one_size() -> None:
+    batch = Batch(torch.arange(20).view(5, 4), torch.ones(5, 2, dtype=torch.long), torch.arange(10.0).view(5, 2))
+    for count in (1, 2, 3, 5, 8):
+        cut = parts(batch, count)
+        assert len(cut) == count and len({len(part.tokens) for part in cut}) == 1
+        rows = torch.cat([part.labels for part in cut])
+        assert torch.equal(rows[:5], batch.labels) and (rows[5:] == IGNORED).all()
+        assert torch.equal(torch.cat([part.tokens for part in cut])[:5], batch.tokens)
+
+
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_two_processes_give_the_losses_of_one(accumulation: int, train_in: TrainIn, tmp_path: Path) -> None:
+    one = train_in("one", checkpoint_every=1)
+    in_two(lambda: train_in("two", checkpoint_every=1, accumulation=accumulation))
+    np.testing.assert_allclose(log_of(tmp_path / "two/model"), log_of(one), atol=1e-5)
+    assert len(log_of(one)) >= 5
+
+
+def test_parts_and_a_precision_that_is_asked_for(train_in: TrainIn) -> None:
+    one, cut = train_in("one"), train_in("cut", accumulation=4)
+    np.testing.assert_allclose(log_of(cut), log_of(one), atol=1e-5)
+    AcceleratorState._reset_state(reset_partial_state=True)
+    half = train_in("half", precision="bf16")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert checkpoint_hash(half) != checkpoint_hash(one)
+    np.testing.assert_allclose(log_of(half)["loss"], log_of(one)["loss"], rtol=0.1)
+
+
+def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_two(lambda: train_in("whole", accumulation=2))
+
+    def told() -> None:
+        if PartialState().process_index == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 143"):
+        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 2, told))
+        in_two(lambda: train_in("cut", accumulation=2))
+    (work,) = (tmp_path / "cut/work/train").iterdir()
+    assert [path.name for path in work.iterdir()] == ["state-00000002"]
+    with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 9|reset by peer|closed"):
+        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 3, lambda: os._exit(9)))
+        in_two(lambda: train_in("cut", accumulation=2))
+    in_two(lambda: train_in("cut", accumulation=2))
+    for file in ("model.safetensors", "training.csv"):
+        assert (tmp_path / "cut/model" / file).read_bytes() == (tmp_path / "whole/model" / file).read_bytes()
+    assert not list((tmp_path / "cut/work/train").iterdir())
+
+
+# ---------------------------------------------------------------- jobs that must make room
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_training_that_is_told_to_stop_goes_on_where_it_was(
+    train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train_in("whole")
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 4, terminate))
+        train_in("cut")
+    assert end.value.code == 143 and not (tmp_path / "cut/model").exists()
+    assert "state saved after step 4" in capsys.readouterr().err
+    cut = train_in("cut")
+    assert "going on from step 4" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in cut.iterdir()} == {path.name: path.read_bytes() for path in whole.iterdir()}
+
+
+def test_sampling_that_is_told_to_stop_loses_no_finished_shard(
+    run_cli: Any, settings: Any, tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb = ["rollouts", "sample", settings("rollouts", **ROLLOUTS.model_dump()), "--policy", policy, "--questions", tables.questions]
+
+    def run(name: str) -> int:
+        return run_cli(*verb, "--output", tmp_path / name, "--work", tmp_path / "work")[0]
+
+    assert run("whole.parquet") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(rollouts_stage, "sample", calls(rollouts_stage.sample, 2, terminate))
+        assert run("cut.parquet") == 143
+    assert [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()] == ["shard-000000.pickle"]
+    assert not (tmp_path / "cut.parquet").exists() and not list(tmp_path.rglob("*.part"))
+    assert run("cut.parquet") == 0
+    assert (tmp_path / "cut.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+
+
+# ---------------------------------------------------------------- memory that is full
+
+
+def full_above(rows: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function of a model and tokens [rows, ..], on a device that takes so many rows."""
+
+    def call(model: Any, tokens: Any, *more: Any) -> Any:
+        if len(tokens) > rows:
+            out_of_memory()
+        return function(model, tokens, *more)
+
+    return call
+
+
+def test_training_in_smaller_parts_is_the_same_training(
+    train_in: TrainIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = train_in("whole")
+    monkeypatch.setattr(train_stage, "scores_at", full_above(3, train_stage.scores_at))
+    cut = train_in("cut")
+    assert "out of memory: each process now reads its share of a step in 2 parts" in capsys.readouterr().err
+    np.testing.assert_allclose(log_of(cut), log_of(whole), atol=1e-6)
+
+
+def test_validation_in_smaller_batches(train_in: TrainIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train_in("whole")
+    monkeypatch.setattr(train_stage, "step_scores", calls(train_stage.step_scores, 3, out_of_memory))
+    np.testing.assert_allclose(log_of(train_in("cut")), log_of(whole), atol=1e-6)
+
+
+def test_training_for_which_one_solution_is_too_much(train_in: TrainIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_stage, "scores_at", full_above(0, train_stage.scores_at))
+    with pytest.raises(PqmError, match="one solution at a time"):
+        train_in("never")
+
+
+def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_stage, "scores_at", full_above(3, train_stage.scores_at))
+    for _ in range(3):
+        try:
+            in_two(lambda: train_in("cut"))
+        except Exception as error:
+            assert "the same command goes on there" in str(error) or "closed" in str(error) or "reset" in str(error)
+    monkeypatch.undo()
+    np.testing.assert_allclose(log_of(tmp_path / "cut/model"), log_of(train_in("whole")), atol=1e-5)
+
+
+def test_sampling_in_halves_draws_the_same_samples(
+    tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "whole", "rollouts", [], []))
+    one_batch = sampling._sample
+
+    def small(model: Any, tokenizer: Any, requests: Any, *more: Any) -> Any:
+        if sum(request.samples for request in requests) > 2:
+            out_of_memory()
+        return one_batch(model, tokenizer, requests, *more)
+
+    monkeypatch.setattr(sampling, "_sample", small)
+    halves = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "halves", "rollouts", [], []))
+    assert "out of memory: 9 samples in two halves" in capsys.readouterr().err
+    pd.testing.assert_frame_equal(halves, whole, rtol=1e-6)
+    monkeypatch.setattr(sampling, "_sample", lambda *_: out_of_memory())
+    with pytest.raises(PqmError, match="out of memory with one sample"):
+        make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "never", "rollouts", [], []))
+
+
+def test_scoring_in_smaller_batches_gives_the_same_scores(
+    tables: Any, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def scores(name: str) -> pd.DataFrame:
+        scorer = Scorer([checkpoint], "reward", 256)
+        return score(scorer, tables.questions, [tables.rollouts], WorkFolder(tmp_path / name, "evaluate", [], []))[0][0]
+
+    whole = scores("whole")
+    monkeypatch.setattr(scores_stage, "step_scores", calls(calls(scores_stage.step_scores, 2, out_of_memory), 4, out_of_memory))
+    halves = scores("halves")
+    said = capsys.readouterr().err
+    assert "batches of 128 tokens from here on" in said and "batches of 64 tokens" in said
+    for one, other in zip(whole["step_scores"], halves["step_scores"]):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    monkeypatch.setattr(scores_stage, "step_scores", lambda *_: out_of_memory())
+    with pytest.raises(PqmError, match="one solution at a time"):
+        scores("never")
+
+
+# ---------------------------------------------------------------- longer than a model reads
+
+
+def test_solutions_too_long_to_train_on_are_left_out_and_counted(
+    tables: Any, train_in: TrainIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = formats.read(tables.labels, formats.LABELS)
+    long = table.iloc[[0, 3]].copy()
+    for column in ("completions", "labels", "soft_labels", "hits", "counts"):
+        long[column] = [list(value) * 20 for value in long[column]]
+    formats.write(pd.concat([table, long]), formats.LABELS, tmp_path / "long.parquet")
+    longer, plain = train_in("long", tmp_path / "long.parquet"), train_in("plain")
+    assert json.loads((longer / "run.json").read_text())["too_long"] == {"training": 2, "validation": 0}
+    assert "longer than the backbone's 160 positions" in capsys.readouterr().err
+    assert checkpoint_hash(longer) == checkpoint_hash(plain)
+    formats.write(long, formats.LABELS, tmp_path / "all.parquet")
+    with pytest.raises(PqmError, match=r"all\.parquet: no solution has a step and fits into 160 positions"):
+        train_in("none", tmp_path / "all.parquet")
+
+
+def test_solutions_too_long_to_score_are_refused(tables: Any, checkpoint: Path, tmp_path: Path) -> None:
+    table = formats.read(tables.rollouts, formats.ROLLOUTS)
+    table.at[5, "steps"] = list(table["steps"][5]) * 20
+    formats.write(table, formats.ROLLOUTS, tmp_path / "long.parquet")
+    name, number = table["question_id"][5], table["sample_id"][5]
+    with pytest.raises(PqmError, match=rf"long\.parquet: 1 of 24 .* 160 positions.*{name}'?, sample {number}, \d+ tokens"):
+        work = WorkFolder(tmp_path / "work", "evaluate", [], [])
+        score(Scorer([checkpoint], "reward", 256), tables.questions, [tmp_path / "long.parquet"], work)
+
+
+# ---------------------------------------------------------------- GPUs
+
+
+def on_gpus(count: int, command: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """A job with GPUs of its own, of three that this machine is said to have."""
+    everything = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT / "src")} | environment
+    arguments = [sys.executable, "-m", "pqm.devices", str(count), "sh", "-c", command]
+    return subprocess.Popen(arguments, env=everything, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_jobs_at_the_same_time_have_different_gpus(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    note = f'echo "$0 $$ $CUDA_VISIBLE_DEVICES" >> {record}'
+    command = f"sh -c '{note}' begin; sleep 0.3; sh -c '{note}' end"
+    jobs = [on_gpus(count, command, tmp_path, CUDA_VISIBLE_DEVICES="0,1,GPU-2") for count in (1, 2, 1, 1, 2, 1)]
+    assert [job.wait(timeout=30) for job in jobs] == [0] * 6
+    busy: list[str] = []
+    most, given = 0, []
+    for line in record.read_text().splitlines():
+        word, _, devices = line.split()
+        for device in devices.split(","):
+            if word == "begin":
+                assert device not in busy, f"{device} has two jobs"
+                busy.append(device)
+            else:
+                busy.remove(device)
+        most = max(most, len(busy))
+        given += [len(devices.split(","))] * (word == "begin")
+    assert sorted(given) == [1, 1, 1, 1, 2, 2] and most >= 2 and not busy
+
+
+def test_a_killed_job_gives_its_gpu_back(tmp_path: Path) -> None:
+    first = on_gpus(1, "echo ready; exec sleep 60", tmp_path, CUDA_VISIBLE_DEVICES="7")
+    assert first.stdout is not None and first.stdout.readline() == "ready\n"
+    second = on_gpus(1, "echo $CUDA_VISIBLE_DEVICES", tmp_path, CUDA_VISIBLE_DEVICES="7")
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(timeout=0.5)
+    first.kill()
+    assert second.communicate(timeout=30)[0] == "7\n"
+    first.communicate()
+
+
+def test_more_gpus_than_there_are(tmp_path: Path) -> None:
+    job = on_gpus(2, "echo never", tmp_path, CUDA_VISIBLE_DEVICES="0")
+    output, error = job.communicate(timeout=30)
+    assert job.returncode == 1 and output == "" and error == "pqm: 2 GPUs asked for, 1 are here (0)\n"
+
+
+@pytest.mark.parametrize(("count", "listing"), [(1, None), (0, "GPU-a"), (1, "GPU-a\nGPU-b")], ids=["no GPU", "none asked", "asked"])
+def test_gpus_of_this_machine(count: int, listing: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if listing is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listing}\n'\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    job = on_gpus(count, "echo ${CUDA_VISIBLE_DEVICES:-unset}; exit 3", tmp_path, PATH=f"{tmp_path}:/usr/bin:/bin")
+    assert job.communicate(timeout=30)[0] == ("GPU-a\n" if count and listing else "unset\n")
+    assert job.returncode == 3
+
+
+def test_a_claim_takes_no_more_than_it_needs(tmp_path: Path) -> None:
+    assert [claim(["a", "b", "c"], count, tmp_path) for count in (1, 2)] == [["a"], ["b", "c"]]
+
+
+def test_defaults_ask_for_nothing() -> None:
+    assert {TrainingConfig.model_fields[name].default for name in ("accelerate", "accumulation", "precision")} == {None, 1, "fp32"}
