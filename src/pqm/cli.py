@@ -29,6 +29,7 @@ Config = Annotated[Path, typer.Argument(help="Settings file of what is made.")]
 Output = Annotated[Path, typer.Option(help="What is written, whole or not at all.")]
 Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
 WORK = Path(".work")
+Server = Annotated[Path | None, typer.Option(help="What `pqm policies serve` wrote, for a policy with a server of its own.")]
 StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
 DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
 ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
@@ -75,12 +76,36 @@ def pretrain(
 
 
 @policies_app.command()
-def policy(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
-    """Pick the snapshot that becomes a policy."""
+def policy(
+    config: Config,
+    output: Output,
+    pretraining: Annotated[Path | None, typer.Option(help="Finished pretraining, for a policy that is picked from one.")] = None,
+) -> None:
+    """Make a policy: pick a snapshot, or name the server that runs it."""
     from pqm.config import PolicyConfig, load
     from pqm.policies import write_policy
+    from pqm.policies.served import write_served_policy
 
-    write_policy(load(PolicyConfig, config).pick, pretraining, output)
+    settings = load(PolicyConfig, config)
+    if settings.server is not None and settings.format is not None:
+        write_served_policy(settings.server, settings.format, output)
+    elif settings.pick is not None:
+        if pretraining is None:
+            raise PqmError(
+                f"{config}: picks a snapshot of the pretraining {settings.pick.pretraining!r}; name it with --pretraining"
+            )
+        write_policy(settings.pick, pretraining, output)
+
+
+@policies_app.command()
+def serve(
+    policy: Annotated[Path, typer.Argument(help="Folder of a served policy.")],
+    output: Annotated[Path, typer.Option(help="File that says where the server answers; sampling reads it by --server.")],
+) -> None:
+    """Become the server of a policy; it ends with the shell or the workflow that started it."""
+    from pqm.policies.served import serve as become
+
+    become(policy, output)
 
 
 @policies_app.command()
@@ -98,6 +123,7 @@ def sample(
     output: Output,
     policy: Annotated[Path, typer.Option(help="Folder of the sampling policy.")],
     questions: Annotated[Path, typer.Option(help="Question table.")],
+    server: Server = None,
     work: Work = WORK,
 ) -> None:
     """Sample solutions of every question."""
@@ -108,7 +134,7 @@ def sample(
 
     settings = load(RolloutsConfig, config)
     folder = WorkFolder(work, "rollouts", [settings], [policy, questions])
-    formats.write(make_rollouts(settings, policy, questions, folder), formats.ROLLOUTS, output)
+    formats.write(make_rollouts(settings, policy, questions, folder, server), formats.ROLLOUTS, output)
     folder.finish()
 
 
@@ -145,6 +171,7 @@ def labels(
     completer: Annotated[Path, typer.Option(help="Folder of the policy that completes.")],
     questions: Annotated[Path, typer.Option(help="Question table.")],
     rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")],
+    server: Server = None,
     work: Work = WORK,
 ) -> None:
     """Label every step by Monte Carlo completions."""
@@ -157,7 +184,7 @@ def labels(
     if len(rollouts) != len(settings.policies):
         raise PqmError(f"{config}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
     folder = WorkFolder(work, "labels", [settings], [completer, questions, *rollouts])
-    frame = make_labels(settings, completer, questions, dict(zip(settings.policies, rollouts)), folder)
+    frame = make_labels(settings, completer, questions, dict(zip(settings.policies, rollouts)), folder, server)
     formats.write(frame, formats.LABELS, output)
     folder.finish()
 

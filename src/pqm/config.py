@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pqm.errors import PqmError
+from pqm.solution import SolutionFormat
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -161,10 +162,55 @@ class Pick(Settings):
     at_least: Share | None = None
 
 
-class PolicyConfig(Settings):
-    """A model that samples solutions."""
+class ServerConfig(Settings):
+    """A server with the OpenAI completions protocol: one that runs at `url`, or one that `command` starts at `{port}`.
 
-    pick: Pick
+    `model` is its name there. `logprobs` asks for log probabilities: only where the server gives them at temperature 1.
+    `body` is added to each request: what the server needs to sample from the plain distribution (`top_k`, ..). A request
+    is tried `attempts` times and waits `timeout` seconds for its answer; a started server has `start_timeout` seconds.
+    """
+
+    url: str | None = None
+    command: str | None = None
+    model: str
+    concurrency: Count = 16
+    attempts: Count = 6
+    timeout: Positive = 600.0
+    start_timeout: Positive = 900.0
+    logprobs: bool = False
+    body: dict[str, Any] = {}
+
+    @field_validator("body")
+    @classmethod
+    def _body_leaves_the_study_alone(cls, body: dict[str, Any]) -> dict[str, Any]:
+        ours = {"model", "prompt", "n", "seed", "max_tokens", "temperature", "top_p", "logprobs", "stream"} & set(body)
+        if ours:
+            raise ValueError(f"{min(ours)} is set by the study, not by the server's body")
+        return body
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ServerConfig":
+        if (self.url is None) == (self.command is None):
+            raise ValueError("give either url (a server that runs) or command (how to start one), not both")
+        if self.command is not None and "{port}" not in self.command:
+            raise ValueError("command must say {port} where the server is told its port")
+        return self
+
+
+class PolicyConfig(Settings):
+    """A model that samples solutions: a snapshot trained here, or one that a server runs, with the format of its solutions."""
+
+    pick: Pick | None = None
+    server: ServerConfig | None = None
+    format: SolutionFormat | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "PolicyConfig":
+        if (self.pick is None) == (self.server is None):
+            raise ValueError("give exactly one of pick (a snapshot trained here) and server")
+        if (self.server is None) != (self.format is None):
+            raise ValueError("a server needs format (question_template, step_separator, step_token); a snapshot stores its own")
+        return self
 
 
 class BackboneConfig(Settings):

@@ -19,7 +19,8 @@ from pqm.evaluate.scores import Scorer, score
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.rollouts import load_policy
-from pqm.rollouts.sampling import Request, sample
+from pqm.rollouts.engine import Request
+from pqm.rollouts.sampling import sample
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 
@@ -469,11 +470,11 @@ def test_likelihood_scorer_gives_growing_costs_of_the_solution_alone(folder, mod
 
 
 def test_policy_without_end_token_is_refused(folder, tmp_path):
-    policy, tokenizer, form = load_policy(folder)
+    engine, form = load_policy(folder)
     assert form == SolutionFormat()
-    tokenizer.eos_token = None
-    policy.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    engine.tokenizer.eos_token = None
+    engine.model.save_pretrained(tmp_path)
+    engine.tokenizer.save_pretrained(tmp_path)
     form.save(tmp_path)
     with pytest.raises(PqmError, match="end token"):
         load_policy(tmp_path)

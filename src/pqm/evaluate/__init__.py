@@ -12,7 +12,7 @@ from pqm.config import EvaluationConfig, RunConfig
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, aggregate, best_of_n, pass_at_n, probability, vote
 from pqm.evaluate.grading import MATH_VERIFY, extract_answer, is_right, same_string
-from pqm.progress import progress
+from pqm.progress import progress, say
 from pqm.questions.stories import first_error
 
 NO_SEED = -1
@@ -135,8 +135,12 @@ def _reference_scores(
     config: EvaluationConfig, graded: pd.DataFrame, policy: str, benchmark: str, rollouts: Path, scores: Path
 ) -> list[tuple[str, str, pd.DataFrame]]:
     own = formats.read(rollouts / policy / f"{benchmark}.parquet", formats.ROLLOUTS)
-    own["step_scores"] = own["log_likelihood"].map(lambda value: [value])
-    found = [("policy-likelihood", NOTHING, join(graded, own, rollouts))]
+    found = []
+    if own["log_likelihood"].isna().any():
+        say(f"{policy}, {benchmark}: samples without log_likelihood; the reference policy-likelihood is left out")
+    else:
+        own["step_scores"] = own["log_likelihood"].map(lambda value: [value])
+        found.append(("policy-likelihood", NOTHING, join(graded, own, rollouts)))
     for method, folder in (("backbone-likelihood", "likelihood"), ("proofreader", "proofreader")):
         path = scores / folder / policy / f"{benchmark}.parquet"
         found.append((method, config.reference_backbone, join(graded, formats.read(path, formats.SCORES), path)))

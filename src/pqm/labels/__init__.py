@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 from pqm import formats
 from pqm.config import LabelsConfig
 from pqm.errors import PqmError
 from pqm.evaluate.grading import extract_answer, is_right
 from pqm.rollouts import load_policy
-from pqm.rollouts.sampling import Request, sample
+from pqm.rollouts.engine import Request
 from pqm.work import WorkFolder
 
 Prefix = tuple[str, ...]
@@ -105,15 +104,19 @@ class StepLabeller:
 
 
 def make_labels(
-    config: LabelsConfig, completer: Path, questions: Path, rollouts: dict[str, Path], work: WorkFolder
+    config: LabelsConfig,
+    completer: Path,
+    questions: Path,
+    rollouts: dict[str, Path],
+    work: WorkFolder,
+    server: Path | None = None,
 ) -> pd.DataFrame:
     """Label the distinct solutions of every question; a solution that several policies wrote is labelled once.
 
     Args:
         rollouts: the rollout table of each policy in `config.policies`.
     """
-    torch.set_num_threads(config.threads)
-    model, tokenizer, form = load_policy(completer)
+    engine, form = load_policy(completer, config.threads, server)
     table = formats.read(questions, formats.QUESTIONS)
     parts = [formats.read(path, formats.ROLLOUTS).assign(policy=policy) for policy, path in rollouts.items()]
     for part, path in zip(parts, rollouts.values()):
@@ -137,10 +140,10 @@ def make_labels(
                 Request("|".join((row.question_id, *prefix)), form.prefix(row.question, prefix), count, skip=first)
                 for prefix in prefixes
             ]
-            groups = sample(model, tokenizer, requests, config.temperature, config.max_new_tokens, config.seed)
+            groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed)
             return [
                 [
-                    Outcome(one.finish_reason == "stop" and is_right(extract_answer(one.text), row.answer), len(one.tokens))
+                    Outcome(one.finish_reason == "stop" and is_right(extract_answer(one.text), row.answer), one.n_tokens)
                     for one in group
                 ]
                 for group in groups

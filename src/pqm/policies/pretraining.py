@@ -28,7 +28,8 @@ from pqm.policies import MARKS, TABLE, read_snapshots
 from pqm.policies.corpus import IGNORED, Batch, Corpus
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.progress import progress, say
-from pqm.rollouts.sampling import Request, sample
+from pqm.rollouts.engine import Request
+from pqm.rollouts.sampling import sample
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 

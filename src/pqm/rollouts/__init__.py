@@ -4,57 +4,58 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
-import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pqm import formats
 from pqm.config import RolloutsConfig
-from pqm.errors import PqmError
-from pqm.reward_model import place
-from pqm.rollouts.sampling import Request, sample
+from pqm.policies.served import is_served
+from pqm.rollouts.engine import Engine, Request
 from pqm.solution import SolutionFormat
 from pqm.work import WorkFolder
 
-ENGINE = f"transformers {transformers.__version__}"
 
+def load_policy(folder: Path, threads: int = 1, server: Path | None = None) -> tuple[Engine, SolutionFormat]:
+    """What samples from a policy, and its solution format.
 
-def load_policy(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
-    """A causal language model, its tokenizer and its solution format.
+    Args:
+        threads: of this process; a server has its own.
+        server: what `pqm policies serve` wrote, for a policy whose server is started by a command.
 
     Raises:
-        PqmError: the tokenizer has no end token, so no sample could finish.
+        PqmError: the folder is no policy, or its server does not answer.
     """
     form = SolutionFormat.load(folder)  # first: it says in one sentence that the folder is missing
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if tokenizer.eos_token_id is None:
-        raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
-    return place(model), tokenizer, form
+    if is_served(folder):
+        from pqm.rollouts.openai_engine import OpenAIEngine
+
+        return OpenAIEngine(folder, server), form
+    from pqm.rollouts.transformers_engine import TransformersEngine
+
+    return TransformersEngine(folder, threads), form
 
 
-def make_rollouts(config: RolloutsConfig, policy: Path, questions: Path, work: WorkFolder) -> pd.DataFrame:
+def make_rollouts(
+    config: RolloutsConfig, policy: Path, questions: Path, work: WorkFolder, server: Path | None = None
+) -> pd.DataFrame:
     """`config.samples` solutions of every question; truncated ones are kept with the finish reason "length"."""
-    torch.set_num_threads(config.threads)
-    model, tokenizer, form = load_policy(policy)
+    engine, form = load_policy(policy, config.threads, server)
     table = formats.read(questions, formats.QUESTIONS)
     size = config.questions_per_batch
     shards = [table.iloc[start : start + size] for start in range(0, len(table), size)]
 
     def rows(shard: pd.DataFrame) -> list[dict[str, Any]]:
         requests = [Request(row.question_id, form.prompt(row.question), config.samples) for row in shard.itertuples()]
-        groups = sample(model, tokenizer, requests, config.temperature, config.max_new_tokens, config.seed)
+        groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed)
         return [
             {
                 "question_id": request.name,
                 "sample_id": number,
                 "text": one.text,
                 "steps": form.split(one.text),
-                "n_tokens": len(one.tokens),
+                "n_tokens": one.n_tokens,
                 "finish_reason": one.finish_reason,
                 "log_likelihood": one.log_likelihood,
                 "seed": config.seed,
-                "engine": ENGINE,
+                "engine": engine.name,
             }
             for request, group in zip(requests, groups)
             for number, one in enumerate(group)

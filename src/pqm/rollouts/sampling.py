@@ -5,9 +5,8 @@ draws from a random stream of its own, keyed by the prompt's name, so what is sa
 which prompts are in a batch together, on their order or on the number of workers.
 """
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,32 +16,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from pqm.errors import PqmError
 from pqm.memory import fits
 from pqm.progress import say
-
-
-@dataclass(frozen=True)
-class Request:
-    """A prompt and how often to continue it; `name` keys its random streams, of which the first `skip` are left unused."""
-
-    name: str
-    prompt: str
-    samples: int
-    skip: int = 0
-
-
-@dataclass
-class Sample:
-    """One continuation; `finish_reason` is "stop", or "length" where it was cut at `max_new_tokens`."""
-
-    tokens: list[int] = field(default_factory=list)
-    text: str = ""
-    log_likelihood: float = 0.0
-    finish_reason: str = "length"
-
-
-def random_stream(*parts: object) -> np.random.Generator:
-    """A generator that depends on nothing but `parts`."""
-    digest = hashlib.sha256("|".join(map(str, parts)).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+from pqm.rollouts.engine import Request, Sample, random_stream
 
 
 def sample(
@@ -53,10 +27,7 @@ def sample(
     max_new_tokens: int,
     seed: int,
 ) -> list[list[Sample]]:
-    """The samples of each request, in order; half of them at a time where the device's memory is full.
-
-    `log_likelihood` is the sum of the sampled tokens' log probabilities at temperature 1, the end token included.
-    """
+    """The samples of each request, in order; half of them at a time where the device's memory is full."""
     samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed))
     if samples is not None:
         return samples
@@ -138,6 +109,7 @@ def _sample(
         )
         logits, positions = output.logits[:, -1], positions + 1
     for current in samples:
+        current.n_tokens = len(current.tokens)
         current.text = str(tokenizer.decode(current.tokens, skip_special_tokens=True))
     grouped: list[list[Sample]] = [[] for _ in requests]
     for index, current in zip(owner.tolist(), samples):

@@ -1,0 +1,34 @@
+"""Sampling in this process, on its GPU where there is one: a `transformers` checkpoint."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pqm.errors import PqmError
+from pqm.reward_model import place
+from pqm.rollouts.engine import Request, Sample
+from pqm.rollouts.sampling import sample
+
+
+class TransformersEngine:
+    """A causal language model and its tokenizer.
+
+    Raises:
+        PqmError: the tokenizer has no end token, so no sample could finish.
+    """
+
+    name = f"transformers {transformers.__version__}"
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        if self.tokenizer.eos_token_id is None:
+            raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
+        self.model = place(model)
+
+    def sample(self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int) -> list[list[Sample]]:
+        return sample(self.model, self.tokenizer, requests, temperature, max_new_tokens, seed)
