@@ -24,7 +24,7 @@ import pqm.rollouts as rollouts_stage
 import pqm.rollouts.sampling as sampling
 import pqm.train as train_stage
 from pqm import formats
-from pqm.config import RolloutsConfig, RunConfig, TrainingConfig
+from pqm.config import RolloutsConfig, RunConfig
 from pqm.devices import claim
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer, score
@@ -152,7 +152,7 @@ def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path
         in_two(lambda: train_in("cut", accumulation=2))
     (work,) = (tmp_path / "cut/work/train").iterdir()
     assert [path.name for path in work.iterdir()] == ["state-00000002"]
-    with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 9|reset by peer|closed"):
+    with monkeypatch.context() as patch, pytest.raises(Exception, match=r"exit code 9|reset by peer|closed"):
         patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 3, lambda: os._exit(9)))
         in_two(lambda: train_in("cut", accumulation=2))
     in_two(lambda: train_in("cut", accumulation=2))
@@ -185,10 +185,10 @@ def test_training_that_is_told_to_stop_goes_on_where_it_was(
 def test_sampling_that_is_told_to_stop_loses_no_finished_shard(
     run_cli: Any, settings: Any, tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verb = ["rollouts", "sample", settings("rollouts", **ROLLOUTS.model_dump()), "--policy", policy, "--questions", tables.questions]
+    inputs = [settings("rollouts", **ROLLOUTS.model_dump()), "--policy", policy, "--questions", tables.questions]
 
     def run(name: str) -> int:
-        return run_cli(*verb, "--output", tmp_path / name, "--work", tmp_path / "work")[0]
+        return run_cli("rollouts", "sample", *inputs, "--output", tmp_path / name, "--work", tmp_path / "work")[0]
 
     assert run("whole.parquet") == 0
     with monkeypatch.context() as patch:
@@ -237,12 +237,12 @@ def test_training_for_which_one_solution_is_too_much(train_in: TrainIn, monkeypa
 
 
 def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_stage, "scores_at", full_above(3, train_stage.scores_at))
-    for _ in range(3):
-        try:
-            in_two(lambda: train_in("cut"))
-        except Exception as error:
-            assert "the same command goes on there" in str(error) or "closed" in str(error) or "reset" in str(error)
+    monkeypatch.setattr(train_stage, "scores_at", full_above(2, train_stage.scores_at))
+    with pytest.raises(Exception, match=r"the same command goes on there|reset by peer|closed"):
+        in_two(lambda: train_in("cut"))
+    (work,) = (tmp_path / "cut/work/train").iterdir()
+    assert (work / "parts").read_text() == "2"
+    in_two(lambda: train_in("cut"))
     monkeypatch.undo()
     np.testing.assert_allclose(log_of(tmp_path / "cut/model"), log_of(train_in("whole")), atol=1e-5)
 
@@ -364,7 +364,9 @@ def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     assert job.returncode == 1 and output == "" and error == "pqm: 2 GPUs asked for, 1 are here (0)\n"
 
 
-@pytest.mark.parametrize(("count", "listing"), [(1, None), (0, "GPU-a"), (1, "GPU-a\nGPU-b")], ids=["no GPU", "none asked", "asked"])
+@pytest.mark.parametrize(
+    ("count", "listing"), [(1, None), (0, "GPU-a"), (1, "GPU-a\nGPU-b")], ids=["no GPU", "none asked", "asked"]
+)
 def test_gpus_of_this_machine(count: int, listing: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if listing is not None:
@@ -377,7 +379,3 @@ def test_gpus_of_this_machine(count: int, listing: str | None, tmp_path: Path, m
 
 def test_a_claim_takes_no_more_than_it_needs(tmp_path: Path) -> None:
     assert [claim(["a", "b", "c"], count, tmp_path) for count in (1, 2)] == [["a"], ["b", "c"]]
-
-
-def test_defaults_ask_for_nothing() -> None:
-    assert {TrainingConfig.model_fields[name].default for name in ("accelerate", "accumulation", "precision")} == {None, 1, "fp32"}

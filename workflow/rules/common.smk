@@ -129,7 +129,10 @@ def threads_of(model, kind):
 
 
 def asked(stage):
-    """The resources of a stage's jobs, by the names that Snakemake and its cluster plugins have for them."""
+    """The resources of a stage's jobs, by the names that Snakemake and its cluster plugins have for them.
+
+    Such jobs `exec` their command: a shell in between would die of SIGTERM at once, and the command with it, unsaved.
+    """
     wanted = getattr(RESOURCES, stage)
     resources = {"gpu": wanted.gpus, "mem_mb": wanted.memory_mb, "runtime": wanted.minutes}
     return {name: amount for name, amount in resources.items() if amount is not None}

@@ -71,7 +71,7 @@ for run in RUNS:
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
         shell:
-            "python -m pqm.devices {resources.gpu} pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts}"
+            "exec python -m pqm.devices {resources.gpu} pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts}"
             " {params.outputs} --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 
@@ -100,7 +100,7 @@ rule reference_scores:
         threads=EVALUATION.threads,
         how=lambda wildcards: {"likelihood": "model --kind likelihood", "proofreader": "proofreader"}[wildcards.kind],
     shell:
-        "python -m pqm.devices {resources.gpu} pqm evaluate scores {input.backbone}/{params.how} {params.questions}"
+        "exec python -m pqm.devices {resources.gpu} pqm evaluate scores {input.backbone}/{params.how} {params.questions}"
         " {params.rollouts} {params.outputs} --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 

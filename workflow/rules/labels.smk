@@ -29,5 +29,5 @@ rule label_set:
     params:
         rollouts=repeated("--rollouts", "rollouts"),
     shell:
-        "python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} --completer {input.completer}"
+        "exec python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} --completer {input.completer}"
         " --questions {input.questions} {params.rollouts} > {log} 2>&1"

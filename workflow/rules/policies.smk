@@ -30,7 +30,7 @@ rule pretraining:
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
-        "python -m pqm.devices {resources.gpu} pqm policies pretrain {input.config} --output {output} {params.questions}"
+        "exec python -m pqm.devices {resources.gpu} pqm policies pretrain {input.config} --output {output} {params.questions}"
         " {params.start} > {log} 2>&1"
 
 

@@ -25,7 +25,7 @@ rule sample:
     resources:
         **asked("rollouts"),
     shell:
-        "python -m pqm.devices {resources.gpu} pqm rollouts sample {input.config} --output {output} --policy {input.policy}"
+        "exec python -m pqm.devices {resources.gpu} pqm rollouts sample {input.config} --output {output} --policy {input.policy}"
         " --questions {input.questions} > {log} 2>&1"
 
 

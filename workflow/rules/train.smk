@@ -29,5 +29,5 @@ rule reward_model:
     params:
         launcher=launcher(),
     shell:
-        "python -m pqm.devices {resources.gpu} {params.launcher} train {input.config} --output {output} --training {input.training}"
+        "exec python -m pqm.devices {resources.gpu} {params.launcher} train {input.config} --output {output} --training {input.training}"
         " --seed {wildcards.seed} --labels {input.labels} --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
