@@ -101,11 +101,12 @@ def policy(
 def serve(
     policy: Annotated[Path, typer.Argument(help="Folder of a served policy.")],
     output: Annotated[Path, typer.Option(help="File that says where the server answers; sampling reads it by --server.")],
+    end_with_parent: Annotated[bool, typer.Option("--end-with-parent", help="End when what started it ends (Linux).")] = False,
 ) -> None:
-    """Become the server of a policy; it ends with the shell or the workflow that started it."""
+    """Become the server of a policy."""
     from pqm.policies.served import serve as become
 
-    become(policy, output)
+    become(policy, output, end_with_parent)
 
 
 @policies_app.command()

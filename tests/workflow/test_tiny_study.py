@@ -135,8 +135,8 @@ NO_PART_OF_RESULTS = {
 
 # Imported, and yet no part of the result: where a model is put, a constant, a function for writing, the other half of a module.
 HARMLESS = {
-    "rollouts": {"reward_model"},
-    "labels": {"reward_model"},
+    "rollouts": {"reward_model", "policies/served"},
+    "labels": {"reward_model", "policies/served"},
     "grades": {"evaluate/estimators"},
     "metrics": {"evaluate/grading", "questions/stories"},
     "tables": {"questions/stories"},

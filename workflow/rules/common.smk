@@ -44,8 +44,24 @@ SOURCE = {
         "solution.py",
     ],
     "policies": ["policies/__init__.py", "policies/served.py", "solution.py"],
-    "rollouts": [*ENGINES, "rollouts/__init__.py", "solution.py"],
-    "labels": [*ENGINES, "evaluate/grading.py", "labels/__init__.py", "rollouts/__init__.py", "solution.py"],
+    "rollouts": [
+        "rollouts/__init__.py",
+        "rollouts/engine.py",
+        "rollouts/openai_engine.py",
+        "rollouts/sampling.py",
+        "rollouts/transformers_engine.py",
+        "solution.py",
+    ],
+    "labels": [
+        "evaluate/grading.py",
+        "labels/__init__.py",
+        "rollouts/__init__.py",
+        "rollouts/engine.py",
+        "rollouts/openai_engine.py",
+        "rollouts/sampling.py",
+        "rollouts/transformers_engine.py",
+        "solution.py",
+    ],
     "train": [
         "evaluate/estimators.py",
         "evaluate/scoring.py",
@@ -244,13 +260,43 @@ def pretraining_start(wildcards):
 def picked_pretraining(kind):
     def folder(wildcards):
         name = wildcards[0]
-        pretraining = settings(PICKING[kind], kind, name).pick.pretraining
-        return f"data/pretraining/{known('pretraining', pretraining, f'{STUDY}/{kind}/{name}.yaml')}"
+        pick = settings(PICKING[kind], kind, name).pick
+        return [f"data/pretraining/{known('pretraining', pick.pretraining, f'{STUDY}/{kind}/{name}.yaml')}"] if pick else []
 
     return folder
 
 
+# ---- inputs of rollouts.smk and labels.smk
+def started_server(stage, policy):
+    """Where the server of a policy is known once it is started; nothing for a policy without a command."""
+    server = settings(PolicyConfig, "policies", policy).server
+    return [f".work/servers/{stage}-{policy}.json"] if server and server.command else []
+
+
+def sampling_threads(model, stage):
+    """The threads of jobs that sample here; none for those that wait for a server, which Snakemake runs all at once."""
+    threads = threads_of(model, stage)
+
+    def or_none(wildcards, input):
+        return 0 if input.server else threads(wildcards)
+
+    return or_none
+
+
+def gpus_without_server(stage):
+    """The GPUs of jobs that sample here; a policy's server has them where there is one."""
+
+    def gpus(wildcards, input):
+        return 0 if input.server else getattr(RESOURCES, stage).gpus
+
+    return gpus
+
+
 # ---- inputs of rollouts.smk
+def server_of_rollouts(wildcards):
+    return started_server("rollouts", known("policies", wildcards.policy, f"data/rollouts/{wildcards.policy}"))
+
+
 def sampled_rollouts():
     """Every judged policy samples every data set that config/<study>/rollouts names."""
     return [f"data/rollouts/{policy}/{dataset}.parquet" for policy in POLICIES for dataset in names("rollouts")]
@@ -266,6 +312,7 @@ def label_inputs(part):
             "completer": f"data/policies/{known('policies', wanted.completer, user)}",
             "questions": f"data/questions/{known('questions', wanted.dataset, user)}.parquet",
             "rollouts": [f"data/rollouts/{policy}/{wanted.dataset}.parquet" for policy in policies],
+            "server": started_server("labels", wanted.completer),
         }[part]
 
     return paths

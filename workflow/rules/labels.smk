@@ -7,12 +7,30 @@ rule labels:
         expand("data/labels/{labels}.parquet", labels=LABELS),
 
 
+# The completer's server, where its settings name a command: another one than that of the rollouts, for these jobs wait for those.
+rule labels_server:
+    input:
+        "data/policies/{policy}",
+    output:
+        service(".work/servers/labels-{policy}.json"),
+    log:
+        "logs/labels/server-{policy}.log",
+    conda:
+        "../../envs/pqm.yaml"
+    resources:
+        servers=1,
+        **asked("labels"),
+    shell:
+        "exec python -m pqm.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+
+
 rule label_set:
     input:
         config=f"{STUDY}/labels/{{labels}}.yaml",
         completer=label_inputs("completer"),
         questions=label_inputs("questions"),
         rollouts=label_inputs("rollouts"),
+        server=label_inputs("server"),
         code=code("labels"),
     output:
         "data/labels/{labels}.parquet",
@@ -23,11 +41,12 @@ rule label_set:
     priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
-    threads: threads_of(LabelsConfig, "labels")
+    threads: sampling_threads(LabelsConfig, "labels")
     resources:
-        **asked("labels"),
+        **asked("labels") | {"gpu": gpus_without_server("labels")},
     params:
         rollouts=repeated("--rollouts", "rollouts"),
+        server=repeated("--server", "server"),
     shell:
         "exec python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} --completer {input.completer}"
-        " --questions {input.questions} {params.rollouts} > {log} 2>&1"
+        " --questions {input.questions} {params.rollouts} {params.server} > {log} 2>&1"

@@ -47,8 +47,10 @@ rule policy:
         "results/benchmarks/policies/policy-{policy}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    params:
+        pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies policy {input.config} --output {output} --pretraining {input.pretraining} > {log} 2>&1"
+        "pqm policies policy {input.config} --output {output} {params.pretraining} > {log} 2>&1"
 
 
 rule backbone:

@@ -7,11 +7,29 @@ rule rollouts:
         sampled_rollouts(),
 
 
+# The server of a policy whose settings name a command: Snakemake runs it beside the jobs that need it, and stops it after them.
+rule rollouts_server:
+    input:
+        "data/policies/{policy}",
+    output:
+        service(".work/servers/rollouts-{policy}.json"),
+    log:
+        "logs/rollouts/server-{policy}.log",
+    conda:
+        "../../envs/pqm.yaml"
+    resources:
+        servers=1,
+        **asked("rollouts"),
+    shell:
+        "exec python -m pqm.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+
+
 rule sample:
     input:
         config=f"{STUDY}/rollouts/{{dataset}}.yaml",
         policy="data/policies/{policy}",
         questions="data/questions/{dataset}.parquet",
+        server=server_of_rollouts,
         code=code("rollouts"),
     output:
         "data/rollouts/{policy}/{dataset}.parquet",
@@ -21,12 +39,14 @@ rule sample:
         "results/benchmarks/rollouts/{policy}/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
-    threads: threads_of(RolloutsConfig, "rollouts")
+    threads: sampling_threads(RolloutsConfig, "rollouts")
     resources:
-        **asked("rollouts"),
+        **asked("rollouts") | {"gpu": gpus_without_server("rollouts")},
+    params:
+        server=repeated("--server", "server"),
     shell:
         "exec python -m pqm.devices {resources.gpu} pqm rollouts sample {input.config} --output {output} --policy {input.policy}"
-        " --questions {input.questions} > {log} 2>&1"
+        " --questions {input.questions} {params.server} > {log} 2>&1"
 
 
 rule published_rollouts:

@@ -44,11 +44,11 @@ def write_served_policy(server: ServerConfig, form: SolutionFormat, output: Path
         form.save(part)
 
 
-def serve(policy: Path, output: Path) -> NoReturn:
+def serve(policy: Path, output: Path, end_with_parent: bool) -> NoReturn:
     """Become the policy's server on a free port of this machine, and say in `output` where it will answer.
 
-    `output` appears before the server answers, for Snakemake starts a service and its users together. There is no process
-    between Snakemake and the server, so that whatever ends this one ends the server; on Linux so does the end of its parent.
+    `output` appears before the server answers, for Snakemake starts a service and its users together. This process becomes
+    the server, so that Snakemake's signals reach it; `end_with_parent` (Linux) ends it even where Snakemake is killed.
 
     Raises:
         PqmError: the policy has no command, or it cannot be run.
@@ -62,7 +62,7 @@ def serve(policy: Path, output: Path) -> NoReturn:
     words = shlex.split(server.command.replace("{port}", str(port)))
     with formats.whole_file(output) as part:
         part.write_text(RunningServer(url=f"http://127.0.0.1:{port}/v1", pid=os.getpid()).model_dump_json() + "\n")
-    if sys.platform == "linux":
+    if end_with_parent and sys.platform == "linux":
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
     try:

@@ -1,0 +1,65 @@
+"""A policy's server is started for the jobs that sample from it, and for no others, and is stopped after them."""
+
+import os
+import re
+import sys
+
+import pandas as pd
+import pytest
+
+from .conftest import Project, copy_project
+
+# The least that speaks the protocol; it writes down its process, and what it was asked for is what it answers.
+SERVER = """
+import http.server, json, os, pathlib, sys
+
+pathlib.Path("server.pid").write_text(str(os.getpid()))
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def reply(self, content):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
+
+    def do_GET(self):
+        self.reply({"data": [{"id": "m"}]})
+
+    def do_POST(self):
+        seed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["seed"]
+        choice = {"text": f"seed {seed}", "finish_reason": "stop"}
+        self.reply({"choices": [choice], "usage": {"completion_tokens": 2}})
+
+http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+POLICY = f"""
+server:
+  command: {sys.executable} server.py {{port}}
+  model: m
+format: {{question_template: "{{question}}\\n", step_separator: "\\n", step_token: "\\n"}}
+"""
+MADE = ["data/rollouts/served/test.parquet", "data/rollouts/served/validation.parquet"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    one = copy_project(tmp_path_factory.mktemp("service") / "pqm")
+    (one.folder / "server.py").write_text(SERVER)
+    (one.folder / "config/tiny/policies/served.yaml").write_text(POLICY)
+    return one
+
+
+def test_only_what_samples_from_it_waits_for_a_server(project: Project) -> None:
+    assert "rollouts_server" in {rule for rule, _ in project.planned(*MADE)}
+    assert not {"rollouts_server", "labels_server"} & {rule for rule, _ in project.planned("all")}
+
+
+def test_a_server_serves_its_jobs_and_stops(project: Project) -> None:
+    output = project.run("snakemake", "--cores", "1", *MADE)
+    assert len(re.findall("^ *(?:local)?rule rollouts_server:", output, flags=re.M)) == 1
+    for path in MADE:
+        rollouts = pd.read_parquet(project.folder / path)
+        assert rollouts["text"].str.match(r"seed \d+").all() and rollouts["text"].is_unique
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((project.folder / "server.pid").read_text()), 0)
+    assert not list((project.folder / ".work").rglob("*.json"))
+    assert "Nothing to be done" in project.run("snakemake", "--cores", "1", *MADE)
