@@ -28,6 +28,7 @@ Config = Annotated[Path, typer.Argument(help="Settings file of what is made.")]
 Output = Annotated[Path, typer.Option(help="What is written, whole or not at all.")]
 Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
 WORK = Path(".work")
+Pretraining = Annotated[Path | None, typer.Option(help="Finished pretraining that the settings pick a snapshot of.")]
 StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
 DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
 ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
@@ -74,21 +75,21 @@ def pretrain(
 
 
 @policies_app.command()
-def policy(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
-    """Pick the snapshot that becomes a policy."""
+def policy(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+    """Pick the snapshot that becomes a policy, or fetch a model from elsewhere."""
     from pqm.config import PolicyConfig, load
     from pqm.policies import write_policy
 
-    write_policy(load(PolicyConfig, config).pick, pretraining, output)
+    write_policy(load(PolicyConfig, config), pretraining, output)
 
 
 @policies_app.command()
-def backbone(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
-    """Pick the snapshot that becomes a backbone."""
+def backbone(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+    """Pick the snapshot that becomes a backbone, or fetch a model from elsewhere."""
     from pqm.config import BackboneConfig, load
     from pqm.policies import write_backbone
 
-    write_backbone(load(BackboneConfig, config).pick, pretraining, output)
+    write_backbone(load(BackboneConfig, config), pretraining, output)
 
 
 @rollouts_app.command()

@@ -5,12 +5,13 @@ Unknown keys are refused with the nearest valid name; every message names the fi
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pqm.errors import PqmError
+from pqm.solution import SolutionFormat
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -161,16 +162,52 @@ class Pick(Settings):
     at_least: Share | None = None
 
 
-class PolicyConfig(Settings):
+class HubModel(Settings):
+    """A model of the hub, pinned to a commit."""
+
+    repo: str
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$", description="a commit: 40 hexadecimal digits")]
+
+
+class GgufModel(Settings):
+    """A GGUF file that an installed package carries."""
+
+    package: str
+    file: str
+
+
+class ModelConfig(Settings):
+    """Where a model comes from: a snapshot trained here, or elsewhere, whose text format must then be stated."""
+
+    pick: Pick | None = None
+    hub: HubModel | None = None
+    gguf: GgufModel | None = None
+    format: SolutionFormat | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        given = [name for name in ("pick", "hub", "gguf") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of pick, hub and gguf; {' and '.join(given) or 'none'} is given")
+        if (self.format is None) != (self.pick is not None):
+            raise ValueError("a model from elsewhere (hub, gguf) states its format; a picked snapshot has its own")
+        return self
+
+
+class PolicyConfig(ModelConfig):
     """A model that samples solutions."""
 
-    pick: Pick
 
+class BackboneConfig(ModelConfig):
+    """A model that reward models start from; `add_step_token` adds the format's step token to a tokenizer without it."""
 
-class BackboneConfig(Settings):
-    """A model that reward models start from."""
+    add_step_token: bool = False
 
-    pick: Pick
+    @model_validator(mode="after")
+    def _token_of_its_own(self) -> Self:
+        if self.add_step_token and self.format is None:
+            raise ValueError("add_step_token is for models from elsewhere (hub, gguf)")
+        return self
 
 
 # ---------------------------------------------------------------- rollouts/{dataset}.yaml
@@ -272,7 +309,8 @@ class RunConfig(Settings):
 class EvaluationConfig(Settings):
     """Which policies and benchmarks are judged, and how.
 
-    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions.
+    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions. `references` is what the
+    reference backbone says without reward training: the likelihood of a solution, and its own mark.
     """
 
     policies: tuple[str, ...] = Field(min_length=1)
@@ -280,6 +318,7 @@ class EvaluationConfig(Settings):
     validation: str
     audit: str
     reference_backbone: str
+    references: tuple[Literal["likelihood", "proofreader"], ...] = ("likelihood", "proofreader")
     n: tuple[Count, ...] = Field(min_length=1)
     vote_subsets: int = Field(ge=200)
     batch_tokens: Count

@@ -40,7 +40,7 @@ SOURCE = {
         "rollouts/sampling.py",
         "solution.py",
     ],
-    "policies": ["policies/__init__.py", "solution.py"],
+    "policies": ["policies/__init__.py", "policies/foreign.py", "solution.py"],
     "rollouts": ["rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "labels": ["evaluate/grading.py", "labels/__init__.py", "rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "train": [
@@ -169,6 +169,11 @@ for run in RUNS:
             )
 if "references" in names("runs"):
     raise WorkflowError(f"{STUDY}/runs/references.yaml: the name of what needs no run; expected another one")
+reference = known("backbones", EVALUATION.reference_backbone, f"{STUDY}/evaluation.yaml")
+if "proofreader" in EVALUATION.references and settings(BackboneConfig, "backbones", reference).pick is None:
+    raise WorkflowError(
+        f"{STUDY}/evaluation.yaml: references: backbone {reference!r} comes from elsewhere and has no mark; leave proofreader out"
+    )
 audited = settings(LabelsConfig, "labels", AUDIT)
 if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
     raise WorkflowError(
@@ -230,8 +235,8 @@ def pretraining_start(wildcards):
 def picked_pretraining(kind):
     def folder(wildcards):
         name = wildcards[0]
-        pretraining = settings(PICKING[kind], kind, name).pick.pretraining
-        return f"data/pretraining/{known('pretraining', pretraining, f'{STUDY}/{kind}/{name}.yaml')}"
+        pick = settings(PICKING[kind], kind, name).pick
+        return [f"data/pretraining/{known('pretraining', pick.pretraining, f'{STUDY}/{kind}/{name}.yaml')}"] if pick else []
 
     return folder
 
@@ -309,7 +314,7 @@ def benchmark_files():
         *(f"results/benchmarks/train/{run}/seed-{seed}.tsv" for run in runs for seed in seeds(run)),
         *(f"results/benchmarks/evaluate/{run}/scores.tsv" for run in runs),
         *(f"results/benchmarks/evaluate/{run}/metrics.tsv" for run in [*runs, "references"]),
-        *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in ("likelihood", "proofreader")),
+        *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in EVALUATION.references),
         *(f"results/benchmarks/evaluate/references/grades/{cell}.tsv" for cell in CELLS),
     ]
 
@@ -319,7 +324,9 @@ def needed(need, runs):
     if need.startswith("table "):
         return [f"results/tables/{need.removeprefix('table ')}.csv"]
     cells = [f"{cell}.parquet" for cell in CELLS]
-    scorers = {f"{run}/seed-{seed}": cells_of(run) for run in runs for seed in seeds(run)} | {"references/proofreader": CELLS}
+    scorers = {f"{run}/seed-{seed}": cells_of(run) for run in runs for seed in seeds(run)}
+    if "proofreader" in EVALUATION.references:
+        scorers["references/proofreader"] = CELLS
     settings_files = [f"{STUDY}/runs/{run}.yaml" for run in runs]
     grades = [f"results/grades/{cell}" for cell in cells]
     scores = [f"results/scores/{scorer}/{cell}.parquet" for scorer, own in scorers.items() for cell in own]

@@ -1,4 +1,4 @@
-# Models that sample (policies) and that reward models start from (backbones), trained here.
+# Models that sample (policies) and that reward models start from (backbones): trained here, or fetched.
 include: "common.smk"
 
 
@@ -44,8 +44,10 @@ rule policy:
         "results/benchmarks/policies/policy-{policy}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    params:
+        pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies policy {input.config} --output {output} --pretraining {input.pretraining} > {log} 2>&1"
+        "pqm policies policy {input.config} --output {output} {params.pretraining} > {log} 2>&1"
 
 
 rule backbone:
@@ -61,5 +63,7 @@ rule backbone:
         "results/benchmarks/policies/backbone-{backbone}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    params:
+        pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies backbone {input.config} --output {output} --pretraining {input.pretraining} > {log} 2>&1"
+        "pqm policies backbone {input.config} --output {output} {params.pretraining} > {log} 2>&1"
