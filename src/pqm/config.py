@@ -4,8 +4,9 @@ Unknown keys are refused with the nearest valid name; every message names the fi
 """
 
 import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -24,6 +25,18 @@ def _range_of_facts(facts: tuple[int, int]) -> tuple[int, int]:
     return facts
 
 
+def _rising(share: tuple[float, float]) -> tuple[float, float]:
+    if not share[0] < share[1]:
+        raise ValueError("expected [from, to] with from < to")
+    return share
+
+
+def _range_of_templates(templates: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= templates[0] <= templates[1] <= 99:
+        raise ValueError("expected [first, last] with 0 <= first <= last <= 99")
+    return templates
+
+
 FactRange = Annotated[tuple[int, int], AfterValidator(_range_of_facts)]
 
 
@@ -31,6 +44,56 @@ class Settings(BaseModel):
     """Base of every settings file: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+# ---------------------------------------------------------------- where published data comes from
+
+
+def _commit(revision: str) -> str:
+    if not re.fullmatch("[0-9a-f]{40}", revision):
+        raise ValueError("expected a commit, 40 hexadecimal digits, for branches and tags move")
+    return revision
+
+
+Commit = Annotated[str, AfterValidator(_commit)]
+Format = TypeVar("Format")
+
+
+class FileSource(Settings, Generic[Format]):
+    """A local file in its publishers' format; a relative path is looked up in the folder that `--real-data` names."""
+
+    kind: Literal["file"]
+    format: Format
+    path: str
+
+
+class HubSource(Settings, Generic[Format]):
+    """A data set of the hub, pinned to a commit: a split (of the configuration `name`), or one file of its repository."""
+
+    kind: Literal["hub"]
+    format: Format
+    dataset: str
+    revision: Commit
+    name: str | None = None
+    split: str | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _split_or_file(self) -> Self:
+        if (self.split is None) == (self.file is None):
+            raise ValueError("give either split or file, not both")
+        if self.file is not None and self.name is not None:
+            raise ValueError("name chooses among configurations of a split; remove it beside file")
+        return self
+
+
+class PackageSource(Settings, Generic[Format]):
+    """A file that an installed package carries; the package is not imported."""
+
+    kind: Literal["package"]
+    format: Format
+    package: str
+    file: str
 
 
 # ---------------------------------------------------------------- questions/{dataset}.yaml
@@ -55,18 +118,24 @@ class PerturbedSource(Settings):
     seed: int
 
 
-class FileSource(Settings):
-    """A local file in its publishers' format; a relative path is looked up in the folder that `--real-data` names."""
+class SymbolicSource(Settings):
+    """Fresh instances of the GSM-Symbolic templates [first, last], both included; each set draws from the same templates anew."""
 
-    kind: Literal["file"]
-    format: Literal["gsm8k", "gsm-plus", "math500"]
-    path: str
+    kind: Literal["gsm-symbolic"]
+    questions: Count
+    templates: Annotated[tuple[int, int], AfterValidator(_range_of_templates)] = (0, 99)
+    seed: int
+
+
+QuestionFormat = Literal["gsm8k", "gsm-plus", "math500"]
 
 
 class QuestionsConfig(Settings):
     """A data set: where its questions come from and which other sets it shares no question with."""
 
-    source: StoriesSource | PerturbedSource | FileSource = Field(discriminator="kind")
+    source: StoriesSource | PerturbedSource | SymbolicSource | FileSource[QuestionFormat] | HubSource[QuestionFormat] = Field(
+        discriminator="kind"
+    )
     disjoint_from: tuple[str, ...] = ()
 
     @property
@@ -166,7 +235,7 @@ class HubModel(Settings):
     """A model of the hub, pinned to a commit."""
 
     repo: str
-    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$", description="a commit: 40 hexadecimal digits")]
+    revision: Commit
 
 
 class GgufModel(Settings):
@@ -246,6 +315,40 @@ class LabelsConfig(Settings):
     questions_per_batch: Count
     seed: int
     threads: Count = 1
+
+
+LabelFormat = Literal["math-shepherd", "prm800k", "stepwise"]
+
+
+class ExpectedCounts(Settings):
+    """What a whole corpus must give: rows, solutions kept, and the percentage of these whose last step is labelled wrong."""
+
+    rows: Count
+    solutions: Count
+    wrong_endings: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+class PublishedLabelsConfig(Settings):
+    """Labels that others published.
+
+    `share` takes the questions whose hash falls into [from, to) of [0, 1): [0.0, 0.95] and [0.95, 1.0] are a training and a
+    validation set without a common question. `counts` refuses a corpus that is not the whole one.
+    """
+
+    source: FileSource[LabelFormat] | HubSource[LabelFormat] = Field(discriminator="kind")
+    share: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.0, 1.0)
+    counts: ExpectedCounts | None = None
+
+
+# ---------------------------------------------------------------- annotated/{dataset}.yaml
+
+AnnotatedFormat = Literal["processbench", "champ"]
+
+
+class AnnotatedConfig(Settings):
+    """Solutions whose first wrong step people marked."""
+
+    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(discriminator="kind")
 
 
 # ---------------------------------------------------------------- training.yaml, runs/{run}.yaml
@@ -361,6 +464,19 @@ def load(model: type[Model], path: Path) -> Model:
         PqmError: the file is missing, is not YAML, or has a key or a value that `model` refuses; the message
             names the file, the key, what was expected and, for an unknown key, the nearest valid one.
     """
+    content = _content(path)
+    try:
+        return model.model_validate(_tuples(content))
+    except ValidationError as error:
+        raise PqmError(f"{path}: {_explain(model, error)}") from None
+
+
+def load_labels(path: Path) -> LabelsConfig | PublishedLabelsConfig:
+    """Read a label set's settings; those with a `source` are published labels."""
+    return load(PublishedLabelsConfig, path) if "source" in _content(path) else load(LabelsConfig, path)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -369,10 +485,7 @@ def load(model: type[Model], path: Path) -> Model:
         raise PqmError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise PqmError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
-    try:
-        return model.model_validate(_tuples(content))
-    except ValidationError as error:
-        raise PqmError(f"{path}: {_explain(model, error)}") from None
+    return content
 
 
 def _tuples(value: Any) -> Any:

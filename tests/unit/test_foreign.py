@@ -107,6 +107,14 @@ def test_a_model_in_the_cache_needs_no_hub(hub, settings, run_cli, tmp_path, mon
     assert run_cli("policies", "policy", config, "--output", tmp_path / "second")[0] == 0
 
 
+def test_without_the_hub_and_a_copy_the_message_says_what_to_do(settings, run_cli, tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    code, told = run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")
+    words = "cannot be reached", f"hf download org/model --repo-type model --revision {COMMIT}", str(tmp_path / "cache")
+    assert code == 1 and all(word in told for word in words), told
+
+
 def test_weights_in_the_old_form_become_safetensors(hub, policy, settings, run_cli, tmp_path):
     model = AutoModelForCausalLM.from_pretrained(policy)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
@@ -123,9 +131,9 @@ def test_weights_in_the_old_form_become_safetensors(hub, policy, settings, run_c
     [
         (hub_model("org/gated"), ("org/gated", "hf auth login")),
         (hub_model("org/lost"), ("org/lost", "no such model")),
-        (hub_model(revision=MISSING), (MISSING, "no such revision")),
-        (hub_model("org/down"), ("cannot be reached", f"hf download org/down --revision {COMMIT}", "models--org--down")),
-        (hub_model("not a name"), ("not the name of a model",)),
+        (hub_model(revision=MISSING), (MISSING, "no revision")),
+        (hub_model("org/down"), ("org/down", "507")),
+        (hub_model("not a name"), ("not a name",)),
         (hub_model(revision="main"), ("revision", "main")),
         ({"hub": hub_model()["hub"]}, ("states its format",)),
         (hub_model() | {"gguf": {"package": "one", "file": "two"}}, ("exactly one", "hub and gguf")),

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from pqm.config import BackboneConfig, GgufModel, HubModel, ModelConfig, PolicyConfig
 from pqm.errors import PqmError
+from pqm.hub import HUB_ERRORS, HubItem, explain_hub_error
 from pqm.progress import say
 
 WEIGHTS, OLD_WEIGHTS = "*.safetensors", "*.bin"
@@ -95,13 +97,11 @@ def _fetch(config: ModelConfig, folder: Path) -> PreTrainedTokenizerBase:
 
 
 def _from_hub(wanted: HubModel, folder: Path) -> None:
-    from huggingface_hub import snapshot_download
-
     def fetched(patterns: list[str]) -> Path:
         try:
             return Path(snapshot_download(wanted.repo, revision=wanted.revision, allow_patterns=patterns))
-        except Exception as error:
-            raise explain_hub_error(error, wanted) from None
+        except HUB_ERRORS as error:
+            raise explain_hub_error(error, HubItem(wanted.repo, wanted.revision, "model")) from None
 
     snapshot = fetched([*BESIDE_WEIGHTS, WEIGHTS])
     if not any(snapshot.glob(WEIGHTS)):
@@ -113,41 +113,6 @@ def _from_hub(wanted: HubModel, folder: Path) -> None:
             shutil.copyfile(file, folder / file.name)
     if not (folder / "config.json").exists():
         raise PqmError(f"{wanted.repo}: holds no config.json at its top; expected a `transformers` model")
-
-
-def explain_hub_error(error: Exception, wanted: HubModel) -> Exception:
-    """The error in one sentence that says what to do; an error of another kind as it is."""
-    from huggingface_hub import constants
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    cause = error.__cause__ if isinstance(error, LocalEntryNotFoundError) else error
-    name = f"{wanted.repo} at revision {wanted.revision}"
-    if isinstance(cause, GatedRepoError):
-        return PqmError(
-            f"{name}: the model is gated; accept its terms on its page, then log in with `hf auth login` or set HF_TOKEN"
-        )
-    if isinstance(cause, RepositoryNotFoundError):
-        return PqmError(
-            f"{name}: the hub has no such model, or it is private and no token is given; check `repo`, or set HF_TOKEN"
-        )
-    if isinstance(cause, RevisionNotFoundError):
-        return PqmError(f"{name}: the hub has no such revision of the model; expected one of its commits")
-    if isinstance(cause, HFValidationError):
-        return PqmError(f"{name}: not the name of a model ({cause})")
-    if isinstance(error, (LocalEntryNotFoundError, HfHubHTTPError, OfflineModeIsEnabled)):
-        return PqmError(
-            f"{name}: the hub cannot be reached and {constants.HF_HUB_CACHE} does not hold the model; where there is a network, run"
-            f" `hf download {wanted.repo} --revision {wanted.revision}`, and bring its folder models--{wanted.repo.replace('/', '--')} there"
-        )
-    return error
 
 
 def _from_gguf(wanted: GgufModel, folder: Path) -> None:
