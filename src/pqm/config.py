@@ -38,6 +38,7 @@ def _range_of_templates(templates: tuple[int, int]) -> tuple[int, int]:
 
 
 FactRange = Annotated[tuple[int, int], AfterValidator(_range_of_facts)]
+TemplateRange = Annotated[tuple[int, int], AfterValidator(_range_of_templates)]
 
 
 class Settings(BaseModel):
@@ -123,7 +124,7 @@ class SymbolicSource(Settings):
 
     kind: Literal["gsm-symbolic"]
     questions: Count
-    templates: Annotated[tuple[int, int], AfterValidator(_range_of_templates)] = (0, 99)
+    templates: TemplateRange = (0, 99)
     seed: int
 
 
@@ -166,6 +167,20 @@ class Architecture(Settings):
     attention_bias: Annotated[float, Field(ge=0)]
 
 
+class StoriesText(Settings):
+    """The demo's stories, made anew."""
+
+    kind: Literal["stories"] = "stories"
+
+
+class SymbolicText(Settings):
+    """Instances of the GSM-Symbolic templates [first, last]; of the others none ever enters. A tokenizer is trained on them."""
+
+    kind: Literal["gsm-symbolic"]
+    templates: TemplateRange
+    vocabulary: Annotated[int, Field(ge=300, description="tokens: 256 bytes, a few special ones, and merges")]
+
+
 class Lesson(Settings):
     """Easier text that a phase begins with: stories of `facts` facts for `steps` steps."""
 
@@ -177,7 +192,7 @@ class Lesson(Settings):
 class Phase(Settings):
     """One part of a pretraining, with a warm-up and a cosine decay of its own.
 
-    `lessons` come first, within the phase's steps. In a lesson `quotes_share` of the texts quote a story's facts in
+    `facts` and `lessons` are for stories. `lessons` come first, within the phase's steps. In a lesson `quotes_share` of the texts quote a story's facts in
     random order; else `slipped_share` have a slip in each step with probability `slip_chance`, and the rest are
     worked solutions. `token_mark_weight` and `step_mark_weight` switch proofreading on: is this token right given
     what stands before it (read from `token_mark_layer`), and has no slip come so far (read from the last layer).
@@ -186,7 +201,7 @@ class Phase(Settings):
     steps: Count
     learning_rate: Positive
     warmup_steps: Count = 50
-    facts: FactRange
+    facts: FactRange | None = None
     lessons: tuple[Lesson, ...] = ()
     snapshots_from: int = Field(0, ge=0)
     slipped_share: Share = 0.0
@@ -207,14 +222,26 @@ class PretrainingConfig(Settings):
 
     start: str | None = None
     architecture: Architecture | None = None
+    text: StoriesText | SymbolicText = Field(StoriesText(), discriminator="kind")
     phases: tuple[Phase, ...] = Field(min_length=1)
     snapshot_every: Count
     batch_tokens: Count
-    distraction_share: Share
+    distraction_share: Share = 0.0
     excluded: tuple[str, ...] = Field(min_length=1, description="data sets whose questions never enter the training text")
     validation: str
+    max_new_tokens: Count = 128
     seed: int
     threads: Count = 1
+
+    @model_validator(mode="after")
+    def _facts_are_of_stories(self) -> Self:
+        stories = isinstance(self.text, StoriesText)
+        for number, phase in enumerate(self.phases, 1):
+            if stories and phase.facts is None:
+                raise ValueError(f"phase {number} needs facts, the range of a story's facts")
+            if not stories and (phase.facts or phase.lessons or self.distraction_share):
+                raise ValueError(f"facts, lessons and distraction_share are for stories; the text is {self.text.kind}")
+        return self
 
     @model_validator(mode="after")
     def _one_beginning(self) -> "PretrainingConfig":
@@ -348,7 +375,9 @@ AnnotatedFormat = Literal["processbench", "champ"]
 class AnnotatedConfig(Settings):
     """Solutions whose first wrong step people marked."""
 
-    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(discriminator="kind")
+    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(
+        discriminator="kind"
+    )
 
 
 # ---------------------------------------------------------------- training.yaml, runs/{run}.yaml

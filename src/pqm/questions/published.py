@@ -26,7 +26,9 @@ def read_published(form: str, records: Records, name: str) -> list[Row]:
         try:
             row = reader(record)
         except KeyError as error:
-            raise PqmError(f"{records.origin}: row {number}: key {error} is missing; expected the publishers' {form} format") from None
+            raise PqmError(
+                f"{records.origin}: row {number}: key {error} is missing; expected the publishers' {form} format"
+            ) from None
         except (AttributeError, TypeError):
             raise PqmError(
                 f"{records.origin}: row {number}: question and answer must be text, as in the publishers' {form} format"

@@ -8,7 +8,9 @@ not end in its answer, is drawn again.
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from random import Random
 from types import ModuleType
@@ -22,7 +24,7 @@ PACKAGE = "reasoning_gym"
 # Templates whose authors list them as not yet right (`tasks_need_fix`); the package draws from the others only.
 UNSOUND = {32, 35, 37, 61, 63, 65, 74, 76, 77, 79, 86, 87, 90, 97, 98}
 DIFFICULTY = 1.0  # the only one that there is
-TRIES = 2000  # draws in a row without a fresh instance before the templates count as exhausted
+TRIES = 2000  # draws in a row without a sound or without a fresh instance before the templates count as exhausted
 ROUNDING = 0.01  # results are given to the cent
 
 _NUMBER = r"[$€£]?(\d[\d,]*(?:\.\d+)?)"
@@ -34,42 +36,71 @@ _EQUATION = re.compile(
 Template = Callable[[Random, float], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Instance:
+    """A question, its answer and its worked solution, step by step."""
+
+    template: int
+    question: str
+    answer: str
+    solution: tuple[str, ...]
+
+
+def instances(numbers: tuple[int, int], random: Random) -> Iterator[Instance]:
+    """Endless instances of random templates among the sound ones of [first, last], one that does not add up drawn again.
+
+    Raises:
+        PqmError: the package is missing, or none of the templates is sound.
+    """
+    templates = _templates()
+    first, last = numbers
+    chosen = [number for number in range(first, last + 1) if number not in UNSOUND]
+    if not chosen:
+        raise PqmError(f"none of the templates {first} to {last} is sound; expected others")
+    while True:
+        for _try in range(TRIES):
+            number = random.choice(chosen)
+            made = templates[number](random, DIFFICULTY)
+            solution, _ = split_gsm8k_answer(made["metadata"]["answer_cot"])
+            if adds_up(solution, made["answer"]):
+                break
+        else:
+            raise PqmError(f"none of {TRIES} instances of the templates {first} to {last} adds up; expected others")
+        yield Instance(number, made["question"], made["answer"], tuple(solution))
+
+
 def fresh_instances(source: SymbolicSource, name: str, taken: set[str]) -> list[Row]:
     """`source.questions` instances of random templates, none in `taken` and none twice; a template is a cluster.
 
     Raises:
-        PqmError: the package is missing, or the templates have fewer fresh instances.
+        PqmError: see `instances`; or the templates have fewer fresh instances.
     """
-    templates = _templates()
-    first, last = source.templates
-    chosen = [number for number in range(first, last + 1) if number not in UNSOUND]
-    if not chosen:
-        raise PqmError(f"{name}: none of the templates {first} to {last} is sound; expected others")
-    random, seen = Random(f"{name} {source.seed}"), set(taken)
+    seen = set(taken)
     rows: list[Row] = []
     tries = 0
-    while len(rows) < source.questions:
+    for instance in instances(source.templates, Random(f"{name} {source.seed}")):
         if tries == TRIES:
-            raise PqmError(f"{name}: {source.questions} questions are asked for, templates {first} to {last} gave only {len(rows)}")
+            first, last = source.templates
+            raise PqmError(
+                f"{name}: {source.questions} questions are asked for, templates {first} to {last} gave only {len(rows)}"
+            )
         tries += 1
-        number = random.choice(chosen)
-        instance = templates[number](random, DIFFICULTY)
-        question, answer = instance["question"], instance["answer"]
-        solution, _ = split_gsm8k_answer(instance["metadata"]["answer_cot"])
-        if question in seen or not adds_up(solution, answer):
+        if instance.question in seen:
             continue
-        seen.add(question)
+        seen.add(instance.question)
         tries = 0
         rows.append(
             {
                 "question_id": f"{name}-{len(rows):05d}",
-                "question": question,
-                "answer": answer,
-                "solution": solution,
-                "cluster": f"template-{number:02d}",
+                "question": instance.question,
+                "answer": instance.answer,
+                "solution": list(instance.solution),
+                "cluster": f"template-{instance.template:02d}",
                 "perturbation": "",
             }
         )
+        if len(rows) == source.questions:
+            break
     return rows
 
 
@@ -93,6 +124,7 @@ def _apply(left: float, operator: str, right: float) -> float:
     return {"+": left + right, "-": left - right}.get(operator, left * right)
 
 
+@cache
 def _templates() -> dict[int, Template]:
     """The templates by number.
 
@@ -107,7 +139,9 @@ def _templates() -> dict[int, Template]:
     loaded = helpers in sys.modules
     sys.modules[helpers] = sys.modules.get(helpers) or _module(helpers, root / "utils.py")
     try:
-        parts = [_module(f"{PACKAGE}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")]
+        parts = [
+            _module(f"{PACKAGE}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")
+        ]
     finally:
         if not loaded:
             del sys.modules[helpers]
