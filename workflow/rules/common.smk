@@ -35,12 +35,16 @@ SOURCE = {
         "evaluate/grading.py",
         "policies/corpus.py",
         "policies/pretraining.py",
+        "policies/story_text.py",
+        "policies/symbolic_text.py",
         "policies/tokenizer.py",
         "questions/stories.py",
+        "questions/symbolic.py",
         "rollouts/sampling.py",
         "solution.py",
     ],
-    "policies": ["policies/__init__.py", "policies/foreign.py", "solution.py"],
+    "policies": ["policies/__init__.py", "solution.py"],
+    "foreign": ["policies/foreign.py", "solution.py"],
     "rollouts": ["rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "labels": ["evaluate/grading.py", "labels/__init__.py", "rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "train": [
@@ -239,6 +243,13 @@ def picked_pretraining(kind):
         return [f"data/pretraining/{known('pretraining', pick.pretraining, f'{STUDY}/{kind}/{name}.yaml')}"] if pick else []
 
     return folder
+
+
+def model_code(kind):
+    def files(wildcards):
+        return code("policies" if settings(PICKING[kind], kind, wildcards[0]).pick else "foreign")
+
+    return files
 
 
 # ---- inputs of rollouts.smk

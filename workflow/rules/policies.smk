@@ -35,7 +35,7 @@ rule policy:
     input:
         config=f"{STUDY}/policies/{{policy}}.yaml",
         pretraining=picked_pretraining("policies"),
-        code=code("policies"),
+        code=model_code("policies"),
     output:
         directory("data/policies/{policy}"),
     log:
@@ -54,7 +54,7 @@ rule backbone:
     input:
         config=f"{STUDY}/backbones/{{backbone}}.yaml",
         pretraining=picked_pretraining("backbones"),
-        code=code("policies"),
+        code=model_code("backbones"),
     output:
         directory("data/backbones/{backbone}"),
     log:
