@@ -30,6 +30,7 @@ Output = Annotated[Path, typer.Option(help="What is written, whole or not at all
 Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
 WORK = Path(".work")
 Server = Annotated[Path | None, typer.Option(help="What `pqm policies serve` wrote, for a policy with a server of its own.")]
+Pretraining = Annotated[Path | None, typer.Option(help="Finished pretraining that the settings pick a snapshot of.")]
 StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
 DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
 ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
@@ -76,25 +77,12 @@ def pretrain(
 
 
 @policies_app.command()
-def policy(
-    config: Config,
-    output: Output,
-    pretraining: Annotated[Path | None, typer.Option(help="Finished pretraining, for a policy that is picked from one.")] = None,
-) -> None:
-    """Make a policy: pick a snapshot, or name the server that runs it."""
+def policy(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+    """Pick the snapshot that becomes a policy, fetch a model from elsewhere, or name the server that runs it."""
     from pqm.config import PolicyConfig, load
     from pqm.policies import write_policy
-    from pqm.policies.served import write_served_policy
 
-    settings = load(PolicyConfig, config)
-    if settings.server is not None and settings.format is not None:
-        write_served_policy(settings.server, settings.format, output)
-    elif settings.pick is not None:
-        if pretraining is None:
-            raise PqmError(
-                f"{config}: picks a snapshot of the pretraining {settings.pick.pretraining!r}; name it with --pretraining"
-            )
-        write_policy(settings.pick, pretraining, output)
+    write_policy(load(PolicyConfig, config), pretraining, output)
 
 
 @policies_app.command()
@@ -110,12 +98,12 @@ def serve(
 
 
 @policies_app.command()
-def backbone(config: Config, output: Output, pretraining: Annotated[Path, typer.Option(help="Finished pretraining.")]) -> None:
-    """Pick the snapshot that becomes a backbone."""
+def backbone(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+    """Pick the snapshot that becomes a backbone, or fetch a model from elsewhere."""
     from pqm.config import BackboneConfig, load
     from pqm.policies import write_backbone
 
-    write_backbone(load(BackboneConfig, config).pick, pretraining, output)
+    write_backbone(load(BackboneConfig, config), pretraining, output)
 
 
 @rollouts_app.command()

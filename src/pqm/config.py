@@ -4,8 +4,9 @@ Unknown keys are refused with the nearest valid name; every message names the fi
 """
 
 import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,13 +25,76 @@ def _range_of_facts(facts: tuple[int, int]) -> tuple[int, int]:
     return facts
 
 
+def _rising(share: tuple[float, float]) -> tuple[float, float]:
+    if not share[0] < share[1]:
+        raise ValueError("expected [from, to] with from < to")
+    return share
+
+
+def _range_of_templates(templates: tuple[int, int]) -> tuple[int, int]:
+    if not 0 <= templates[0] <= templates[1] <= 99:
+        raise ValueError("expected [first, last] with 0 <= first <= last <= 99")
+    return templates
+
+
 FactRange = Annotated[tuple[int, int], AfterValidator(_range_of_facts)]
+TemplateRange = Annotated[tuple[int, int], AfterValidator(_range_of_templates)]
 
 
 class Settings(BaseModel):
     """Base of every settings file: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+# ---------------------------------------------------------------- where published data comes from
+
+
+def _commit(revision: str) -> str:
+    if not re.fullmatch("[0-9a-f]{40}", revision):
+        raise ValueError("expected a commit, 40 hexadecimal digits, for branches and tags move")
+    return revision
+
+
+Commit = Annotated[str, AfterValidator(_commit)]
+Format = TypeVar("Format")
+
+
+class FileSource(Settings, Generic[Format]):
+    """A local file in its publishers' format; a relative path is looked up in the folder that `--real-data` names."""
+
+    kind: Literal["file"]
+    format: Format
+    path: str
+
+
+class HubSource(Settings, Generic[Format]):
+    """A data set of the hub, pinned to a commit: a split (of the configuration `name`), or one file of its repository."""
+
+    kind: Literal["hub"]
+    format: Format
+    dataset: str
+    revision: Commit
+    name: str | None = None
+    split: str | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _split_or_file(self) -> Self:
+        if (self.split is None) == (self.file is None):
+            raise ValueError("give either split or file, not both")
+        if self.file is not None and self.name is not None:
+            raise ValueError("name chooses among configurations of a split; remove it beside file")
+        return self
+
+
+class PackageSource(Settings, Generic[Format]):
+    """A file that an installed package carries; the package is not imported."""
+
+    kind: Literal["package"]
+    format: Format
+    package: str
+    file: str
 
 
 # ---------------------------------------------------------------- questions/{dataset}.yaml
@@ -55,18 +119,24 @@ class PerturbedSource(Settings):
     seed: int
 
 
-class FileSource(Settings):
-    """A local file in its publishers' format; a relative path is looked up in the folder that `--real-data` names."""
+class SymbolicSource(Settings):
+    """Fresh instances of the GSM-Symbolic templates [first, last], both included; each set draws from the same templates anew."""
 
-    kind: Literal["file"]
-    format: Literal["gsm8k", "gsm-plus", "math500"]
-    path: str
+    kind: Literal["gsm-symbolic"]
+    questions: Count
+    templates: TemplateRange = (0, 99)
+    seed: int
+
+
+QuestionFormat = Literal["gsm8k", "gsm-plus", "math500"]
 
 
 class QuestionsConfig(Settings):
     """A data set: where its questions come from and which other sets it shares no question with."""
 
-    source: StoriesSource | PerturbedSource | FileSource = Field(discriminator="kind")
+    source: StoriesSource | PerturbedSource | SymbolicSource | FileSource[QuestionFormat] | HubSource[QuestionFormat] = Field(
+        discriminator="kind"
+    )
     disjoint_from: tuple[str, ...] = ()
 
     @property
@@ -97,6 +167,20 @@ class Architecture(Settings):
     attention_bias: Annotated[float, Field(ge=0)]
 
 
+class StoriesText(Settings):
+    """The demo's stories, made anew."""
+
+    kind: Literal["stories"] = "stories"
+
+
+class SymbolicText(Settings):
+    """Instances of the GSM-Symbolic templates [first, last]; of the others none ever enters. A tokenizer is trained on them."""
+
+    kind: Literal["gsm-symbolic"]
+    templates: TemplateRange
+    vocabulary: Annotated[int, Field(ge=300, description="tokens: 256 bytes, a few special ones, and merges")]
+
+
 class Lesson(Settings):
     """Easier text that a phase begins with: stories of `facts` facts for `steps` steps."""
 
@@ -108,7 +192,7 @@ class Lesson(Settings):
 class Phase(Settings):
     """One part of a pretraining, with a warm-up and a cosine decay of its own.
 
-    `lessons` come first, within the phase's steps. In a lesson `quotes_share` of the texts quote a story's facts in
+    `facts` and `lessons` are for stories. `lessons` come first, within the phase's steps. In a lesson `quotes_share` of the texts quote a story's facts in
     random order; else `slipped_share` have a slip in each step with probability `slip_chance`, and the rest are
     worked solutions. `token_mark_weight` and `step_mark_weight` switch proofreading on: is this token right given
     what stands before it (read from `token_mark_layer`), and has no slip come so far (read from the last layer).
@@ -117,7 +201,7 @@ class Phase(Settings):
     steps: Count
     learning_rate: Positive
     warmup_steps: Count = 50
-    facts: FactRange
+    facts: FactRange | None = None
     lessons: tuple[Lesson, ...] = ()
     snapshots_from: int = Field(0, ge=0)
     slipped_share: Share = 0.0
@@ -138,14 +222,26 @@ class PretrainingConfig(Settings):
 
     start: str | None = None
     architecture: Architecture | None = None
+    text: StoriesText | SymbolicText = Field(StoriesText(), discriminator="kind")
     phases: tuple[Phase, ...] = Field(min_length=1)
     snapshot_every: Count
     batch_tokens: Count
-    distraction_share: Share
+    distraction_share: Share = 0.0
     excluded: tuple[str, ...] = Field(min_length=1, description="data sets whose questions never enter the training text")
     validation: str
+    max_new_tokens: Count = 128
     seed: int
     threads: Count = 1
+
+    @model_validator(mode="after")
+    def _facts_are_of_stories(self) -> Self:
+        stories = isinstance(self.text, StoriesText)
+        for number, phase in enumerate(self.phases, 1):
+            if stories and phase.facts is None:
+                raise ValueError(f"phase {number} needs facts, the range of a story's facts")
+            if not stories and (phase.facts or phase.lessons or self.distraction_share):
+                raise ValueError(f"facts, lessons and distraction_share are for stories; the text is {self.text.kind}")
+        return self
 
     @model_validator(mode="after")
     def _one_beginning(self) -> "PretrainingConfig":
@@ -197,26 +293,55 @@ class ServerConfig(Settings):
         return self
 
 
-class PolicyConfig(Settings):
-    """A model that samples solutions: a snapshot trained here, or one that a server runs, with the format of its solutions."""
+class HubModel(Settings):
+    """A model of the hub, pinned to a commit."""
+
+    repo: str
+    revision: Commit
+
+
+class GgufModel(Settings):
+    """A GGUF file that an installed package carries."""
+
+    package: str
+    file: str
+
+
+class ModelConfig(Settings):
+    """Where a model comes from: a snapshot trained here, or elsewhere, whose text format must then be stated."""
 
     pick: Pick | None = None
-    server: ServerConfig | None = None
+    hub: HubModel | None = None
+    gguf: GgufModel | None = None
     format: SolutionFormat | None = None
 
     @model_validator(mode="after")
-    def _one_origin(self) -> "PolicyConfig":
-        if (self.pick is None) == (self.server is None):
-            raise ValueError("give exactly one of pick (a snapshot trained here) and server")
-        if (self.server is None) != (self.format is None):
-            raise ValueError("a server needs format (question_template, step_separator, step_token); a snapshot stores its own")
+    def _one_origin(self) -> Self:
+        origins = [name for name in type(self).model_fields if name in ("pick", "hub", "gguf", "server")]
+        given = [name for name in origins if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give exactly one of {', '.join(origins)}; {' and '.join(given) or 'none'} is given")
+        if (self.format is None) != (self.pick is not None):
+            raise ValueError("a model from elsewhere states its format; a picked snapshot has its own")
         return self
 
 
-class BackboneConfig(Settings):
-    """A model that reward models start from."""
+class PolicyConfig(ModelConfig):
+    """A model that samples solutions, here or on a server."""
 
-    pick: Pick
+    server: ServerConfig | None = None
+
+
+class BackboneConfig(ModelConfig):
+    """A model that reward models start from; `add_step_token` adds the format's step token to a tokenizer without it."""
+
+    add_step_token: bool = False
+
+    @model_validator(mode="after")
+    def _token_of_its_own(self) -> Self:
+        if self.add_step_token and self.format is None:
+            raise ValueError("add_step_token is for models from elsewhere (hub, gguf)")
+        return self
 
 
 # ---------------------------------------------------------------- rollouts/{dataset}.yaml
@@ -255,6 +380,42 @@ class LabelsConfig(Settings):
     questions_per_batch: Count
     seed: int
     threads: Count = 1
+
+
+LabelFormat = Literal["math-shepherd", "prm800k", "stepwise"]
+
+
+class ExpectedCounts(Settings):
+    """What a whole corpus must give: rows, solutions kept, and the percentage of these whose last step is labelled wrong."""
+
+    rows: Count
+    solutions: Count
+    wrong_endings: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+class PublishedLabelsConfig(Settings):
+    """Labels that others published.
+
+    `share` takes the questions whose hash falls into [from, to) of [0, 1): [0.0, 0.95] and [0.95, 1.0] are a training and a
+    validation set without a common question. `counts` refuses a corpus that is not the whole one.
+    """
+
+    source: FileSource[LabelFormat] | HubSource[LabelFormat] = Field(discriminator="kind")
+    share: Annotated[tuple[Share, Share], AfterValidator(_rising)] = (0.0, 1.0)
+    counts: ExpectedCounts | None = None
+
+
+# ---------------------------------------------------------------- annotated/{dataset}.yaml
+
+AnnotatedFormat = Literal["processbench", "champ"]
+
+
+class AnnotatedConfig(Settings):
+    """Solutions whose first wrong step people marked."""
+
+    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(
+        discriminator="kind"
+    )
 
 
 # ---------------------------------------------------------------- training.yaml, runs/{run}.yaml
@@ -346,7 +507,8 @@ class ResourcesConfig(Settings):
 class EvaluationConfig(Settings):
     """Which policies and benchmarks are judged, and how.
 
-    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions.
+    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions. `references` is what the
+    reference backbone says without reward training: the likelihood of a solution, and its own mark.
     """
 
     policies: tuple[str, ...] = Field(min_length=1)
@@ -354,6 +516,7 @@ class EvaluationConfig(Settings):
     validation: str
     audit: str
     reference_backbone: str
+    references: tuple[Literal["likelihood", "proofreader"], ...] = ("likelihood", "proofreader")
     n: tuple[Count, ...] = Field(min_length=1)
     vote_subsets: int = Field(ge=200)
     batch_tokens: Count
@@ -396,6 +559,19 @@ def load(model: type[Model], path: Path) -> Model:
         PqmError: the file is missing, is not YAML, or has a key or a value that `model` refuses; the message
             names the file, the key, what was expected and, for an unknown key, the nearest valid one.
     """
+    content = _content(path)
+    try:
+        return model.model_validate(_tuples(content))
+    except ValidationError as error:
+        raise PqmError(f"{path}: {_explain(model, error)}") from None
+
+
+def load_labels(path: Path) -> LabelsConfig | PublishedLabelsConfig:
+    """Read a label set's settings; those with a `source` are published labels."""
+    return load(PublishedLabelsConfig, path) if "source" in _content(path) else load(LabelsConfig, path)
+
+
+def _content(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
@@ -404,10 +580,7 @@ def load(model: type[Model], path: Path) -> Model:
         raise PqmError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise PqmError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
-    try:
-        return model.model_validate(_tuples(content))
-    except ValidationError as error:
-        raise PqmError(f"{path}: {_explain(model, error)}") from None
+    return content
 
 
 def _tuples(value: Any) -> Any:

@@ -59,10 +59,14 @@ class SolutionFormat(BaseModel):
         return frame
 
     def expect(self, frame: pd.DataFrame, table: Path, checkpoint: Path) -> None:
-        """Refuse a table whose steps are in another format; one that does not say (made elsewhere) is taken as it is."""
+        """Refuse a table whose steps were cut at another separator; one that does not say (made elsewhere) is taken as it is.
+
+        Templates and step tokens may differ: a policy's are its own, and a reward model reads every text in the one format that
+        its checkpoint stores, in training and in scoring.
+        """
         other = frame.attrs.get("solution_format")
         try:
-            same = other is None or SolutionFormat.model_validate_json(other) == self
+            same = other is None or SolutionFormat.model_validate_json(other).step_separator == self.step_separator
         except ValueError:
             same = False
         if not same:

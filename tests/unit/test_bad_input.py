@@ -466,7 +466,7 @@ def test_labels_without_any_step(refuses, changed, tables, train_verb):
 
 def in_another_format(table, form, out):
     frame = formats.read(table, form)
-    SolutionFormat(step_token="=").mark(frame)
+    SolutionFormat(step_separator=" . ").mark(frame)
     formats.write(frame, form, out)
     return out
 
@@ -481,7 +481,7 @@ def test_tables_keep_the_solution_format(tables, tmp_path):
     other = in_another_format(tables.rollouts, formats.ROLLOUTS, tmp_path / "other.parquet")
     with pytest.raises(PqmError, match="solution format"):
         SolutionFormat().expect(formats.read(other, formats.ROLLOUTS), other, tmp_path)
-    SolutionFormat(step_token="=").expect(formats.read(other, formats.ROLLOUTS), other, tmp_path)
+    SolutionFormat(step_separator=" . ").expect(formats.read(other, formats.ROLLOUTS), other, tmp_path)
     SolutionFormat().expect(formats.read(tables.rollouts, formats.ROLLOUTS), tables.rollouts, tmp_path)
 
 

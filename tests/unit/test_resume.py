@@ -51,6 +51,7 @@ PRETRAINING = PretrainingConfig(
     distraction_share=0.25,
     excluded=("questions",),
     validation="questions",
+    max_new_tokens=12,
     seed=0,
 )
 
@@ -276,7 +277,6 @@ def test_training_cut_while_its_checkpoint_is_written_equals_an_uninterrupted_on
 
 @pytest.fixture
 def pretrain_in(tmp_path, tables, monkeypatch):
-    monkeypatch.setattr(pretraining_stage, "MAX_NEW_TOKENS", 12)
     monkeypatch.setattr(pretraining_stage, "VALIDATION_BATCHES", 2)
 
     def run(name: str, root: Path = tmp_path) -> Path:

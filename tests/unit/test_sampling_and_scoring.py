@@ -410,12 +410,14 @@ def scored(checkpoint, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    "change", [{"question_template": "Q: {question}\n"}, {"step_token": "answer"}, {"step_separator": " . "}]
-)
-def test_solutions_in_another_format_are_refused(scored, change):
+def test_solutions_cut_at_another_separator_are_refused(scored):
     with pytest.raises(PqmError, match="solution format"):
-        scored(SolutionFormat(**change))
+        scored(SolutionFormat(step_separator=" . "))
+
+
+@pytest.mark.parametrize("change", [{"question_template": "Q: {question}\n"}, {"step_token": "answer"}])
+def test_a_policy_may_have_a_template_of_its_own(scored, change):
+    assert scored(SolutionFormat(**change))["step_scores"].tolist() == scored(SolutionFormat())["step_scores"].tolist()
 
 
 @pytest.mark.parametrize("form", [SolutionFormat(), None], ids=["same format", "no format named"])

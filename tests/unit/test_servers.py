@@ -23,7 +23,8 @@ from pqm import formats
 from pqm.config import EvaluationConfig, PolicyConfig, ServerConfig, load
 from pqm.errors import PqmError
 from pqm.evaluate import reference_metrics
-from pqm.policies.served import serve, write_served_policy
+from pqm.policies import write_policy
+from pqm.policies.served import serve
 from pqm.rollouts import load_policy
 from pqm.rollouts.engine import Request
 from pqm.solution import SolutionFormat
@@ -104,7 +105,11 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def policy(server: Server, tmp_path: Path) -> Path:
-    write_served_policy(ServerConfig(url=server.url, model="m", attempts=3, concurrency=4), SolutionFormat(), tmp_path / "served")
+    write_policy(
+        PolicyConfig(server=ServerConfig(url=server.url, model="m", attempts=3, concurrency=4), format=SolutionFormat()),
+        None,
+        tmp_path / "served",
+    )
     return tmp_path / "served"
 
 
@@ -166,7 +171,11 @@ def test_cut_samples_are_kept_and_marked(server, sample, capsys):
 
 
 def test_log_probabilities_are_summed(server, policy):
-    write_served_policy(ServerConfig(url=server.url, model="m", logprobs=True, body={"top_k": 0}), SolutionFormat(), policy)
+    write_policy(
+        PolicyConfig(server=ServerConfig(url=server.url, model="m", logprobs=True, body={"top_k": 0}), format=SolutionFormat()),
+        None,
+        policy,
+    )
     server.answer = lambda body: (200, {}, completion("x", logprobs={"token_logprobs": [-0.5, -1.25]}))
     [[one]] = load_policy(policy)[0].sample([Request("a", "prompt", 1)], 1.0, 8, 1)
     assert one.log_likelihood == -1.75
@@ -237,7 +246,11 @@ def test_the_verb_becomes_the_server(tmp_path):
     code = "import http.server, json, sys; H = type('H', (http.server.BaseHTTPRequestHandler,), {'do_GET': lambda s: (s.send_response(200), s.end_headers(), s.wfile.write(b'{\"data\": [{\"id\": \"m\"}]}'))}); http.server.HTTPServer(('127.0.0.1', int(sys.argv[1])), H).serve_forever()"  # fmt: skip
     (tmp_path / "server.py").write_text(code)
     command = f"{sys.executable} {tmp_path / 'server.py'} {{port}}"
-    write_served_policy(ServerConfig(command=command, model="m", start_timeout=20.0), SolutionFormat(), tmp_path / "served")
+    write_policy(
+        PolicyConfig(server=ServerConfig(command=command, model="m", start_timeout=20.0), format=SolutionFormat()),
+        None,
+        tmp_path / "served",
+    )
     running = tmp_path / "running.json"
     with pytest.raises(PqmError, match="names a command; start it with `pqm policies serve"):
         load_policy(tmp_path / "served")
@@ -258,7 +271,11 @@ def test_the_verb_becomes_the_server(tmp_path):
 
 
 def test_a_command_that_cannot_be_run(tmp_path):
-    write_served_policy(ServerConfig(command="no-such-server {port}", model="m"), SolutionFormat(), tmp_path / "served")
+    write_policy(
+        PolicyConfig(server=ServerConfig(command="no-such-server {port}", model="m"), format=SolutionFormat()),
+        None,
+        tmp_path / "served",
+    )
     with pytest.raises(PqmError, match=r"command 'no-such-server' cannot be run \(No such file"):
         serve(tmp_path / "served", tmp_path / "running.json", end_with_parent=False)
     assert not (tmp_path / "running.json").exists()

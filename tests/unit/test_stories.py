@@ -8,7 +8,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pqm.config import Lesson, Phase
-from pqm.policies.corpus import IGNORED, SLIPS, Corpus, quotes, slipped_solution, worked_solution
+from pqm.policies.corpus import IGNORED, Corpus
+from pqm.policies.story_text import SLIPS, StoryText, quotes, slipped_solution, worked_solution
 from pqm.policies.tokenizer import END, PAD, story_tokenizer
 from pqm.questions.stories import (
     DAYS,
@@ -359,7 +360,7 @@ def test_distraction_is_about_somebody_else(seed, facts):
 
 def corpus(facts=(1, 3), seed="7", excluded=frozenset(), lessons=(), **slips):
     phase = Phase(steps=1, learning_rate=1.0, facts=facts, lessons=lessons, **slips)
-    return Corpus(TOKENIZER, excluded, seed, 1536, 0.2, phase)
+    return Corpus(StoryText(TOKENIZER, excluded, 0.2), seed, 1536, phase)
 
 
 def questions_of(batches):

@@ -37,13 +37,18 @@ SOURCE = {
         "evaluate/grading.py",
         "policies/corpus.py",
         "policies/pretraining.py",
+        "policies/story_text.py",
+        "policies/symbolic_text.py",
         "policies/tokenizer.py",
         "questions/stories.py",
+        "questions/symbolic.py",
         "rollouts/engine.py",
         "rollouts/sampling.py",
         "solution.py",
     ],
-    "policies": ["policies/__init__.py", "policies/served.py", "solution.py"],
+    "policies": ["policies/__init__.py", "solution.py"],
+    "foreign": ["policies/foreign.py", "solution.py"],
+    "served": ["policies/served.py", "solution.py"],
     "rollouts": [
         "rollouts/__init__.py",
         "rollouts/engine.py",
@@ -199,6 +204,11 @@ for run in RUNS:
             )
 if "references" in names("runs"):
     raise WorkflowError(f"{STUDY}/runs/references.yaml: the name of what needs no run; expected another one")
+reference = known("backbones", EVALUATION.reference_backbone, f"{STUDY}/evaluation.yaml")
+if "proofreader" in EVALUATION.references and settings(BackboneConfig, "backbones", reference).pick is None:
+    raise WorkflowError(
+        f"{STUDY}/evaluation.yaml: references: backbone {reference!r} comes from elsewhere and has no mark; leave proofreader out"
+    )
 audited = settings(LabelsConfig, "labels", AUDIT)
 if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
     raise WorkflowError(
@@ -290,6 +300,14 @@ def gpus_without_server(stage):
         return 0 if input.server else getattr(RESOURCES, stage).gpus
 
     return gpus
+
+
+def model_code(kind):
+    def files(wildcards):
+        wanted = settings(PICKING[kind], kind, wildcards[0])
+        return code("policies" if wanted.pick else "foreign" if wanted.hub or wanted.gguf else "served")
+
+    return files
 
 
 # ---- inputs of rollouts.smk
@@ -384,7 +402,7 @@ def benchmark_files():
         *(f"results/benchmarks/train/{run}/seed-{seed}.tsv" for run in runs for seed in seeds(run)),
         *(f"results/benchmarks/evaluate/{run}/scores.tsv" for run in runs),
         *(f"results/benchmarks/evaluate/{run}/metrics.tsv" for run in [*runs, "references"]),
-        *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in ("likelihood", "proofreader")),
+        *(f"results/benchmarks/evaluate/references/scores-{kind}.tsv" for kind in EVALUATION.references),
         *(f"results/benchmarks/evaluate/references/grades/{cell}.tsv" for cell in CELLS),
     ]
 
@@ -394,7 +412,9 @@ def needed(need, runs):
     if need.startswith("table "):
         return [f"results/tables/{need.removeprefix('table ')}.csv"]
     cells = [f"{cell}.parquet" for cell in CELLS]
-    scorers = {f"{run}/seed-{seed}": cells_of(run) for run in runs for seed in seeds(run)} | {"references/proofreader": CELLS}
+    scorers = {f"{run}/seed-{seed}": cells_of(run) for run in runs for seed in seeds(run)}
+    if "proofreader" in EVALUATION.references:
+        scorers["references/proofreader"] = CELLS
     settings_files = [f"{STUDY}/runs/{run}.yaml" for run in runs]
     grades = [f"results/grades/{cell}" for cell in cells]
     scores = [f"results/scores/{scorer}/{cell}.parquet" for scorer, own in scorers.items() for cell in own]

@@ -133,7 +133,7 @@ rule reference_metrics:
         evaluation=f"{STUDY}/evaluation.yaml",
         grades=expand("results/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
         rollouts=expand("data/rollouts/{cell}.parquet", cell=BENCHMARK_CELLS),
-        scores=expand("results/scores/references/{kind}/{cell}.parquet", kind=["likelihood", "proofreader"], cell=BENCHMARK_CELLS),
+        scores=expand("results/scores/references/{kind}/{cell}.parquet", kind=EVALUATION.references, cell=BENCHMARK_CELLS),
         code=code("metrics"),
     output:
         "results/metrics/references.parquet",

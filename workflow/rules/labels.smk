@@ -18,8 +18,8 @@ rule labels_server:
     conda:
         "../../envs/pqm.yaml"
     resources:
-        servers=1,
         **asked("labels"),
+        servers=1,
     shell:
         "exec python -m pqm.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
 

@@ -1,4 +1,4 @@
-# Models that sample (policies) and that reward models start from (backbones), trained here.
+# Models that sample (policies) and that reward models start from (backbones): trained here, or fetched.
 include: "common.smk"
 
 
@@ -38,7 +38,7 @@ rule policy:
     input:
         config=f"{STUDY}/policies/{{policy}}.yaml",
         pretraining=picked_pretraining("policies"),
-        code=code("policies"),
+        code=model_code("policies"),
     output:
         directory("data/policies/{policy}"),
     log:
@@ -57,7 +57,7 @@ rule backbone:
     input:
         config=f"{STUDY}/backbones/{{backbone}}.yaml",
         pretraining=picked_pretraining("backbones"),
-        code=code("policies"),
+        code=model_code("backbones"),
     output:
         directory("data/backbones/{backbone}"),
     log:
@@ -66,5 +66,7 @@ rule backbone:
         "results/benchmarks/policies/backbone-{backbone}.tsv"
     conda:
         "../../envs/pqm.yaml"
+    params:
+        pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies backbone {input.config} --output {output} --pretraining {input.pretraining} > {log} 2>&1"
+        "pqm policies backbone {input.config} --output {output} {params.pretraining} > {log} 2>&1"

@@ -117,7 +117,7 @@ def reference_metrics(config: EvaluationConfig, grades: Path, rollouts: Path, sc
     """What no reward model is needed for: chance, pass@n, self-consistency, likelihoods and the backbone's own mark.
 
     Args:
-        scores: folder of `{likelihood,proofreader}/{policy}/{benchmark}.parquet` for the reference backbone.
+        scores: folder of `{kind}/{policy}/{benchmark}.parquet` for the reference backbone.
     """
     rows: list[dict[str, Any]] = []
     for policy in config.policies:
@@ -141,8 +141,9 @@ def _reference_scores(
     else:
         own["step_scores"] = own["log_likelihood"].map(lambda value: [value])
         found.append(("policy-likelihood", NOTHING, join(graded, own, rollouts)))
-    for method, folder in (("backbone-likelihood", "likelihood"), ("proofreader", "proofreader")):
-        path = scores / folder / policy / f"{benchmark}.parquet"
+    for kind in config.references:
+        method = "backbone-likelihood" if kind == "likelihood" else kind
+        path = scores / kind / policy / f"{benchmark}.parquet"
         found.append((method, config.reference_backbone, join(graded, formats.read(path, formats.SCORES), path)))
     return found
 

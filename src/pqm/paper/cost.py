@@ -85,16 +85,13 @@ def _tokens(study: Study, stage: str) -> tuple[int, str]:
         return sum(study.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
     if stage == "evaluate":
         policies = [policy for run, _ in checkpoints for policy in study.policies(run)]
-        policies += list(study.evaluation.policies) * len(REFERENCE_SCORERS)
+        policies += list(study.evaluation.policies) * len(study.evaluation.references)
         sizes = {
             policy: sum(int(study.rollouts(policy, name)["n_tokens"].sum()) for name in study.evaluation.scored)
             for policy in set(policies)
         }
         return sum(sizes[policy] for policy in policies), "scored, before what solutions share is read once"
     return 0, ""
-
-
-REFERENCE_SCORERS = ("likelihood", "proofreader")
 
 
 def _column_sum(folder: Path, pattern: str, column: str) -> int:

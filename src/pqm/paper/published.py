@@ -10,7 +10,7 @@ from pqm import formats
 from pqm.evaluate.estimators import pass_at_n, vote
 from pqm.paper.tables import DIGITS, write_text
 from pqm.progress import say
-from pqm.questions.published import read_json_lines
+from pqm.records import read_json_lines
 
 
 def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -> None:

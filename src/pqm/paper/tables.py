@@ -254,7 +254,9 @@ def _minima_on_last(study: Study, run: str, policy: str, benchmark: str) -> floa
 def first_error(study: Study, runs: Sequence[str]) -> Table:
     """F1 of finding the first wrong step on the distinct solutions of all policies, threshold from validation."""
     paper = study.paper
-    scorers = {study.run(run).method: study.scorers(run) for run in runs} | {"proofreader": ["references/proofreader"]}
+    scorers = {study.run(run).method: study.scorers(run) for run in runs}
+    if "proofreader" in study.evaluation.references:
+        scorers["proofreader"] = ["references/proofreader"]
     rows = []
     for benchmark in study.evaluation.benchmarks:
         for method, seeds in scorers.items():

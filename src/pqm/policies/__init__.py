@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pqm import formats
-from pqm.config import Pick
+from pqm.config import BackboneConfig, Pick, PolicyConfig
 from pqm.errors import PqmError
 
 TABLE = "snapshots.csv"
@@ -39,24 +39,57 @@ def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
     return pretraining / str(reached["snapshot"].iloc[0])
 
 
-def write_policy(pick: Pick, pretraining: Path, output: Path) -> None:
-    """Copy the picked snapshot to `output`, a plain `transformers` folder with its tokenizer."""
+def write_policy(config: PolicyConfig, pretraining: Path | None, output: Path) -> None:
+    """Write the policy to `output`: a plain `transformers` folder with its tokenizer, or its server; and its solution format.
+
+    Args:
+        pretraining: the finished pretraining that `config.pick` names.
+
+    Raises:
+        PqmError: see `pick_snapshot` and `foreign.write_foreign_policy`.
+    """
     with formats.whole_folder(output) as part:
-        shutil.copytree(pick_snapshot(pick, pretraining), part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARKS))
+        if config.pick is not None:
+            snapshot = pick_snapshot(config.pick, _given(config.pick, pretraining))
+            shutil.copytree(snapshot, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(MARKS))
+        elif config.server is not None:
+            from pqm.policies.served import write_served_policy
+
+            write_served_policy(config, part)
+        else:
+            from pqm.policies.foreign import write_foreign_policy
+
+            write_foreign_policy(config, part)
 
 
-def write_backbone(pick: Pick, pretraining: Path, output: Path) -> None:
-    """Copy the picked snapshot to `output/model`, and its step mark to `output/proofreader` as a reward model.
+def write_backbone(config: BackboneConfig, pretraining: Path | None, output: Path) -> None:
+    """Write the backbone to `output/model`, and the step mark of a picked snapshot to `output/proofreader` as a reward model.
 
     Reward models start from `model` with a fresh head; `proofreader` is only a reference that needs no rollouts.
     """
+    with formats.whole_folder(output) as part:
+        if config.pick is None:
+            from pqm.policies.foreign import write_foreign_backbone
+
+            write_foreign_backbone(config, part / "model")
+        else:
+            _copy_with_mark(pick_snapshot(config.pick, _given(config.pick, pretraining)), part)
+
+
+def _given(pick: Pick, pretraining: Path | None) -> Path:
+    if pretraining is None:
+        raise PqmError(
+            f"the settings pick a snapshot of the pretraining {pick.pretraining!r}; give its folder with --pretraining"
+        )
+    return pretraining
+
+
+def _copy_with_mark(snapshot: Path, part: Path) -> None:
     from pqm.policies.pretraining import load_marks
     from pqm.reward_model import head, reward_model, save_reward_model
     from pqm.solution import SolutionFormat
 
-    snapshot = pick_snapshot(pick, pretraining)
-    with formats.whole_folder(output) as part:
-        shutil.copytree(snapshot, part / "model", ignore=shutil.ignore_patterns(MARKS))
-        model, tokenizer = reward_model(part / "model", seed=0)
-        head(model).weight.data.copy_(load_marks(snapshot, model.config.hidden_size).step.weight.data)
-        save_reward_model(model, tokenizer, SolutionFormat.load(snapshot), part / "proofreader")
+    shutil.copytree(snapshot, part / "model", ignore=shutil.ignore_patterns(MARKS))
+    model, tokenizer = reward_model(part / "model", seed=0)
+    head(model).weight.data.copy_(load_marks(snapshot, model.config.hidden_size).step.weight.data)
+    save_reward_model(model, tokenizer, SolutionFormat.load(snapshot), part / "proofreader")

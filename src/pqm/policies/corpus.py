@@ -1,133 +1,48 @@
-"""The training text of the demo's models: stories with worked solutions, and with planted slips.
-
-Text is made as it is needed, from a seed; stories whose question is in a question file are left out.
-"""
+"""From a training text, made as it is needed from a seed, to batches of tokens with the targets of every loss."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from typing import Protocol
 
 import numpy as np
-from transformers import PreTrainedTokenizerFast
 
-from pqm.config import Phase
-from pqm.policies.tokenizer import END
-from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, VERBS, Story, apply, random_story, step_truth
+from pqm.config import Lesson, Phase
 
 IGNORED = -100
-SLIPS = ("fact", "noun", "verb", "quote", "left", "operator", "right", "result", "answer")
 
 
-@dataclass
-class Solution:
-    """The words of a solution; `right` says of each word whether it is right given what stands before it."""
+@dataclass(frozen=True)
+class Example:
+    """The tokens of a question and of a solution, end token included.
 
-    words: list[str] = field(default_factory=list)
-    right: list[bool] = field(default_factory=list)
-
-    def write(self, text: str, right: bool = True) -> None:
-        for word in text.split(" "):
-            self.words.append(word)
-            self.right.append(right)
-
-    def close_step(self) -> None:
-        self.write("\n")
-
-    def step_marks(self, question: str) -> list[tuple[int, bool]]:
-        """The place of each step's end, and whether no step was wrong so far, as `step_truth` has it."""
-        steps = " ".join(self.words).removesuffix(f" {END}").split(" \n")
-        places = [place for place, word in enumerate(self.words) if word == "\n"]
-        return list(zip(places, step_truth(question, [step.strip() for step in steps[: len(places)]])))
-
-
-def worked_solution(story: Story) -> Solution:
-    """The story's own solution, and the end token."""
-    solution = Solution()
-    for step in story.solution:
-        solution.write(step)
-        solution.close_step()
-    solution.write(END)
-    return solution
-
-
-def quotes(random: Random, story: Story) -> Solution:
-    """No solution, but the story's facts quoted in random order: what is quoted can only be found by its content."""
-    solution = Solution()
-    for fact in random.sample(story.facts, len(story.facts)):
-        solution.write(str(fact))
-        solution.close_step()
-    solution.write(END)
-    return solution
-
-
-def slipped_solution(random: Random, story: Story, chance: float) -> Solution:
-    """A solution with a slip in each step with probability `chance`, carried on consistently after it."""
-    solution, value, place = Solution(), story.start, 0
-    while place < len(story.facts):
-        slip = random.choice(SLIPS) if random.random() < chance else None
-        value, place = _write_step(random, solution, story, value, place, slip)
-        solution.close_step()
-    solution.write(END)
-    return solution
-
-
-def _write_step(random: Random, solution: Solution, story: Story, value: int, place: int, slip: str | None) -> tuple[int, int]:
-    """Write one step, its answer included where it is the last; return the value and the place after it.
-
-    The day that is written decides which fact is quoted; a wrong word of the quote is carried on into the equation.
+    `right` says of each token of the solution whether it is right given what stands before it; `step_marks` of the place of
+    each step's end in the solution whether no step was wrong so far.
     """
-    fact = story.facts[place]
-    others = [other for other in story.facts if other.day != fact.day]
-    if slip == "fact" and others:
-        fact = random.choice(others)
-        if random.random() < 0.5:
-            place = max(place, story.facts.index(fact))
-        solution.write(fact.day, right=False)
-    else:
-        solution.write(fact.day)
-    noun = _other(random, NOUNS, fact.noun) if slip == "noun" else fact.noun
-    solution.write(noun, right=noun == fact.noun)
-    verb = _other(random, list(OPERATORS), fact.verb) if slip == "verb" else fact.verb
-    solution.write(verb, right=verb == fact.verb)
-    number = _other_number(random, fact.number) if slip == "quote" else fact.number
-    solution.write(str(number), right=number == fact.number)
-    solution.write(",")
-    left = _other_number(random, value) if slip == "left" else value
-    solution.write(str(left), right=left == value)
-    operator = _other(random, list(VERBS), OPERATORS[verb]) if slip == "operator" else OPERATORS[verb]
-    solution.write(operator, right=operator == OPERATORS[verb])
-    right = _other_number(random, number) if slip == "right" else number
-    solution.write(str(right), right=right == number)
-    solution.write("=")
-    true_result = apply(left, operator, right)
-    result = _other_number(random, true_result) if slip == "result" or true_result is None else true_result
-    solution.write(str(result), right=result == true_result)
-    last = place == len(story.facts) - 1
-    if slip == "answer" and not last:
-        solution.write(",", right=False)  # an answer before every fact was used
-        solution.write(f"answer {result}")
-        return result, len(story.facts)
-    if last:
-        answer = _other_number(random, result) if slip == "answer" else result
-        solution.write(", answer")
-        solution.write(str(answer), right=answer == result)
-    return result, place + 1
+
+    question: Sequence[int]
+    solution: Sequence[int]
+    right: Sequence[bool]
+    step_marks: Sequence[tuple[int, bool]]
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Tokens, the token that follows each, token marks and step marks; what does not count is `IGNORED`. Shape [tokens]."""
+        begin = len(self.question)
+        tokens, right = np.array([*self.question, *self.solution]), np.array(self.right)
+        next_token, token_mark, step_mark = (np.full(len(tokens), IGNORED) for _ in range(3))
+        next_token[begin - 1 : -1] = np.where(right, tokens[begin:], IGNORED)
+        token_mark[begin:] = right
+        for place, fine in self.step_marks:
+            step_mark[begin + place] = fine
+        return tokens, next_token, token_mark, step_mark
 
 
-def _other(random: Random, words: Sequence[str], word: str) -> str:
-    return random.choice([other for other in words if other != word])
+class Text(Protocol):
+    """Where examples come from."""
 
-
-def _other_number(random: Random, number: int | None) -> int:
-    """A wrong number: most often a near one."""
-    while True:
-        near = number is not None and random.random() < 0.6
-        other = (
-            number + random.choice((-10, -2, -1, 1, 2, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
-        )
-        if other != number and 1 <= other <= LARGEST_VALUE:
-            return other
+    def example(self, random: Random, part: Phase | Lesson) -> Example:
+        """A fresh example, of the kind that a phase or a lesson asks for."""
 
 
 @dataclass
@@ -144,29 +59,26 @@ class Batch:
 class Corpus:
     """An endless stream of batches of about `batch_tokens` tokens for a phase, made from `seed`."""
 
-    tokenizer: PreTrainedTokenizerFast
-    excluded: frozenset[str]
+    text: Text
     seed: str
     batch_tokens: int
-    distraction_share: float
     phase: Phase
 
     def batches(self) -> Iterator[Batch]:
         """The lessons' batches, then the phase's."""
         for index, lesson in enumerate(self.phase.lessons):
-            yield from islice(self._text(f"{self.seed} lesson {index}", lesson.facts, lesson.quotes_share, 0.0), lesson.steps)
+            yield from islice(self._batches(f"{self.seed} lesson {index}", lesson), lesson.steps)
         yield from self.main_text()
 
     def main_text(self) -> Iterator[Batch]:
         """The phase's own batches, without lessons."""
-        return self._text(self.seed, self.phase.facts, 0.0, self.phase.slipped_share)
+        return self._batches(self.seed, self.phase)
 
-    def _text(self, seed: str, facts: tuple[int, int], quotes_share: float, slipped_share: float) -> Iterator[Batch]:
-        """Batches of rows of like length, drawn from pools of 1,024 stories."""
+    def _batches(self, seed: str, part: Phase | Lesson) -> Iterator[Batch]:
+        """Batches of rows of like length, drawn from pools of 1,024 examples."""
         random = Random(seed)
-        vocabulary = self.tokenizer.get_vocab()
         while True:
-            examples = (self._example(random, vocabulary, facts, quotes_share, slipped_share) for _ in range(1024))
+            examples = (self.text.example(random, part).arrays() for _ in range(1024))
             groups: list[list[tuple[np.ndarray, ...]]] = [[]]
             for example in sorted(examples, key=lambda example: len(example[0])):
                 if groups[-1] and (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
@@ -175,30 +87,6 @@ class Corpus:
             random.shuffle(groups)
             for group in groups:
                 yield Batch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED))))
-
-    def _example(
-        self, random: Random, vocabulary: dict[str, int], facts: tuple[int, int], quotes_share: float, slipped_share: float
-    ) -> tuple[np.ndarray, ...]:
-        while True:
-            story = random_story(random, random.randint(*facts), random.random() < self.distraction_share)
-            if story.question not in self.excluded:
-                break
-        kind = random.random()
-        if kind < quotes_share:
-            solution = quotes(random, story)
-        elif kind < quotes_share + slipped_share:
-            solution = slipped_solution(random, story, self.phase.slip_chance)
-        else:
-            solution = worked_solution(story)
-        question = [*story.question.split(" "), "\n"]
-        tokens = np.array([vocabulary[word] for word in question + solution.words])
-        right = np.array(solution.right)
-        next_token, token_mark, step_mark = (np.full(len(tokens), IGNORED) for _ in range(3))
-        next_token[len(question) - 1 : -1] = np.where(right, tokens[len(question) :], IGNORED)
-        token_mark[len(question) :] = right
-        for place, fine in solution.step_marks(story.question):
-            step_mark[len(question) + place] = fine
-        return tokens, next_token, token_mark, step_mark
 
 
 def _pad(arrays: tuple[np.ndarray, ...], fill: int) -> np.ndarray:

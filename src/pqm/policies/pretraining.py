@@ -1,4 +1,4 @@
-"""Language models from scratch, and proofreaders on from them: the demo's policies and backbones.
+"""Language models from scratch, and proofreaders on from them: a study's own policies and backbones.
 
 A pretraining runs phases one after the other and writes a snapshot (a plain `transformers` folder) at
 regular steps, with its validation figures in `snapshots.csv`. `docs/demo.md` says why the demo's backbone
@@ -9,7 +9,7 @@ import math
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,15 +17,25 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 from pqm import formats
-from pqm.config import Architecture, Phase, PretrainingConfig
+from pqm.config import Architecture, Phase, PretrainingConfig, StoriesText
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import area_under_curve
 from pqm.evaluate.grading import extract_answer
 from pqm.policies import MARKS, TABLE, read_snapshots
-from pqm.policies.corpus import IGNORED, Batch, Corpus
+from pqm.policies.corpus import IGNORED, Batch, Corpus, Text
+from pqm.policies.story_text import StoryText
+from pqm.policies.symbolic_text import SymbolicExamples, symbolic_tokenizer
+from pqm.policies.throughput import Throughput
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.progress import progress, say
 from pqm.rollouts.engine import Request
@@ -36,7 +46,6 @@ from pqm.work import WorkFolder
 VALIDATION_TEMPERATURE = 0.7
 VALIDATION_SAMPLES = 2
 VALIDATION_BATCHES = 20
-MAX_NEW_TOKENS = 128
 
 
 class Marks(nn.Module):
@@ -61,9 +70,14 @@ def pretrain(config: PretrainingConfig, start: Path | None, questions: dict[str,
             raise PqmError(f"the settings name the data set {name!r}; give its table with --questions")
     if config.start is not None and start is None:
         raise PqmError(f"the settings start from the pretraining {config.start!r}; give its folder with --start")
-    tokenizer = story_tokenizer()
+    tokenizer = _tokenizer(config, start)
     excluded = frozenset(
         text for name in config.excluded for text in formats.read(questions[name], formats.QUESTIONS)["question"]
+    )
+    text: Text = (
+        StoryText(tokenizer, excluded, config.distraction_share)
+        if isinstance(config.text, StoriesText)
+        else SymbolicExamples(tokenizer, excluded, config.text)
     )
     validation = formats.read(questions[config.validation], formats.QUESTIONS)
     state = _State.begin(config, start, tokenizer, work)
@@ -71,13 +85,26 @@ def pretrain(config: PretrainingConfig, start: Path | None, questions: dict[str,
         if index < state.phase:
             continue
         seed = f"{config.seed} phase {index}"
-        corpus = Corpus(tokenizer, excluded, seed, config.batch_tokens, config.distraction_share, phase)
+        corpus = Corpus(text, seed, config.batch_tokens, phase)
         _run_phase(config, phase, index, corpus, validation, tokenizer, state, work)
         state.phase, state.step, state.optimizer = index + 1, 0, None
     with formats.whole_folder(output) as part:
         for row in state.rows:
             shutil.copytree(work.path / str(row["snapshot"]), part / str(row["snapshot"]))
         pd.DataFrame(state.rows).to_csv(part / TABLE, index=False)
+
+
+def _tokenizer(config: PretrainingConfig, start: Path | None) -> PreTrainedTokenizerFast:
+    """The tokenizer of the text; who goes on from a start keeps that one's."""
+    if isinstance(config.text, StoriesText):
+        return story_tokenizer()
+    if start is None:
+        return symbolic_tokenizer(config.text, config.seed)
+    return cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(_last_snapshot(start)))
+
+
+def _last_snapshot(pretraining: Path) -> Path:
+    return pretraining / str(read_snapshots(pretraining)["snapshot"].iloc[-1])
 
 
 @dataclass
@@ -101,13 +128,14 @@ class _State:
             model: PreTrainedModel = fresh_llama(config.architecture, tokenizer)
         else:
             assert start is not None
-            model = AutoModelForCausalLM.from_pretrained(
-                start / str(read_snapshots(start)["snapshot"].iloc[-1]), dtype=torch.float32
-            )
-        state = cls(model, Marks(model.config.hidden_size), 0, 0, None, [])
+            model = AutoModelForCausalLM.from_pretrained(_last_snapshot(start), dtype=torch.float32)
+        marks = Marks(model.config.hidden_size)
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        cast(nn.Module, model).to(device)
+        state = cls(model, marks.to(device), 0, 0, None, [])
         saved = work.path / "state.pt"
         if saved.exists():
-            content = torch.load(saved, weights_only=False)
+            content = torch.load(saved, weights_only=False, map_location=device)
             model.load_state_dict(content["model"])
             state.marks.load_state_dict(content["marks"])
             state.phase, state.step, state.optimizer, state.rows, state.tokens = (
@@ -172,6 +200,7 @@ def _run_phase(
     optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     if state.optimizer is not None:
         optimizer.load_state_dict(state.optimizer)
+    throughput = Throughput(model)
     batches = corpus.batches()
     for step, batch in zip(progress(range(phase.steps), f"phase {index + 1}", "batch"), batches):
         if step < state.step:
@@ -184,13 +213,20 @@ def _run_phase(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-        state.tokens += int((batch.tokens != tokenizer.pad_token_id).sum())
+        read = int((batch.tokens != tokenizer.pad_token_id).sum())
+        state.tokens += read
+        throughput.count(read)
         done = step + 1
         if (done % config.snapshot_every == 0 and done >= phase.snapshots_from) or done == phase.steps:
+            rate = throughput.take()
             row = _snapshot(config, phase, index, done, loss.item(), corpus, validation, tokenizer, state, work)
-            say(", ".join(f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()))
+            shown = ", ".join(
+                f"{key} {value:.4f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()
+            )
+            say(f"{shown}; {rate}")
             state.step, state.optimizer = done, optimizer.state_dict()
             state.save(work)
+            throughput.start()
 
 
 def _schedule(step: int, phase: Phase) -> float:
@@ -207,10 +243,12 @@ def _hidden(model: PreTrainedModel, tokens: Tensor, layer: int | None) -> tuple[
 
 def _loss(model: PreTrainedModel, marks: Marks, batch: Batch, phase: Phase) -> Tensor:
     """Language model loss, and the weighted proofreading losses where the phase has them."""
-    tokens, next_token = torch.from_numpy(batch.tokens), torch.from_numpy(batch.next_token)
-    last, middle = _hidden(model, tokens, phase.token_mark_layer)
+    tokens, next_token = (torch.from_numpy(array).to(model.device) for array in (batch.tokens, batch.next_token))
     counted = next_token != IGNORED
-    loss = F.cross_entropy(model.get_output_embeddings()(last[counted]), next_token[counted])
+    with _half_precision(model):
+        last, middle = _hidden(model, tokens, phase.token_mark_layer)
+        logits = model.get_output_embeddings()(last[counted])
+    loss = F.cross_entropy(logits.float(), next_token[counted])
     if phase.token_mark_weight and middle is not None:
         loss = loss + phase.token_mark_weight * _mark_loss(marks.token, middle, batch.token_mark)
     if phase.step_mark_weight:
@@ -218,10 +256,15 @@ def _loss(model: PreTrainedModel, marks: Marks, batch: Batch, phase: Phase) -> T
     return loss
 
 
+def _half_precision(model: PreTrainedModel) -> torch.autocast:
+    """bfloat16 on a GPU; losses and heads stay in float32."""
+    return torch.autocast("cuda", torch.bfloat16, enabled=model.device.type == "cuda")
+
+
 def _mark_loss(head: nn.Module, hidden: Tensor, targets: np.ndarray) -> Tensor:
-    marks = torch.from_numpy(targets)
+    marks = torch.from_numpy(targets).to(hidden.device)
     counted = marks != IGNORED
-    return F.binary_cross_entropy_with_logits(head(hidden[counted]).squeeze(-1), marks[counted].float())
+    return F.binary_cross_entropy_with_logits(head(hidden[counted].float()).squeeze(-1), marks[counted].float())
 
 
 def _snapshot(
@@ -265,7 +308,7 @@ def _pass_at_1(
     """Share of right samples on the validation questions."""
     form = SolutionFormat()
     requests = [Request(row.question_id, form.prompt(row.question), VALIDATION_SAMPLES) for row in validation.itertuples()]
-    samples = sample(model, tokenizer, requests, VALIDATION_TEMPERATURE, MAX_NEW_TOKENS, config.seed)
+    samples = sample(model, tokenizer, requests, VALIDATION_TEMPERATURE, config.max_new_tokens, config.seed)
     return float(
         np.mean([extract_answer(one.text) == answer for answer, group in zip(validation["answer"], samples) for one in group])
     )
@@ -280,14 +323,15 @@ def _mark_aucs(model: PreTrainedModel, marks: Marks, corpus: Corpus, phase: Phas
         return float("nan"), float("nan")
     held_out = replace(corpus, seed=f"{corpus.seed} validation")
     for batch, _ in zip(held_out.main_text(), range(VALIDATION_BATCHES)):
-        last, middle = _hidden(model, torch.from_numpy(batch.tokens), phase.token_mark_layer)
+        with _half_precision(model):
+            last, middle = _hidden(model, torch.from_numpy(batch.tokens).to(model.device), phase.token_mark_layer)
         for kind, hidden, head, targets in (
             ("token", middle, marks.token, batch.token_mark),
             ("step", last, marks.step, batch.step_mark),
         ):
             target = torch.from_numpy(targets)
             if hidden is not None:
-                scores[kind].append(head(hidden[target != IGNORED]).squeeze(-1))
+                scores[kind].append(head(hidden[(target != IGNORED).to(hidden.device)].float()).squeeze(-1).cpu())
                 truth[kind].append(target[target != IGNORED])
     token, step = (area_under_curve(_joined(scores[kind]), _joined(truth[kind])) for kind in ("token", "step"))
     return token, step if phase.step_mark_weight else float("nan")

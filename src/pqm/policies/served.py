@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from pqm import formats
-from pqm.config import ServerConfig, Settings, load
+from pqm.config import PolicyConfig, ServerConfig, Settings, load
 from pqm.errors import PqmError
-from pqm.solution import SolutionFormat
 
 FILE_NAME = "server.json"
 
@@ -37,11 +36,11 @@ def read_server(policy: Path) -> ServerConfig:
     return load(ServerConfig, policy / FILE_NAME)
 
 
-def write_served_policy(server: ServerConfig, form: SolutionFormat, output: Path) -> None:
-    """The folder of a served policy."""
-    with formats.whole_folder(output) as part:
-        (part / FILE_NAME).write_text(server.model_dump_json(indent=2) + "\n")
-        form.save(part)
+def write_served_policy(config: PolicyConfig, folder: Path) -> None:
+    """Name the server in `folder`."""
+    assert config.server is not None and config.format is not None
+    (folder / FILE_NAME).write_text(config.server.model_dump_json(indent=2) + "\n")
+    config.format.save(folder)
 
 
 def serve(policy: Path, output: Path, end_with_parent: bool) -> NoReturn:

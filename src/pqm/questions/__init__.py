@@ -1,4 +1,4 @@
-"""Stage `questions`: from a generator or a published file to a checked table of questions."""
+"""Stage `questions`: from a generator or published data to a checked table of questions."""
 
 from pathlib import Path
 from random import Random
@@ -6,10 +6,12 @@ from random import Random
 import pandas as pd
 
 from pqm import formats
-from pqm.config import FileSource, PerturbedSource, QuestionsConfig, StoriesSource
+from pqm.config import PerturbedSource, QuestionsConfig, StoriesSource, SymbolicSource
 from pqm.errors import PqmError
 from pqm.questions.published import read_published
 from pqm.questions.stories import PERTURBATIONS, Story, distract, parse_story, random_story
+from pqm.questions.symbolic import fresh_instances
+from pqm.records import read_records
 
 
 def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path], real_data: Path) -> pd.DataFrame:
@@ -20,7 +22,7 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
         real_data: the folder in which relative paths of published files are looked up.
 
     Raises:
-        PqmError: a published file is missing or malformed, or it shares a question with a disjoint data set.
+        PqmError: published data is missing or malformed, templates have no more instances, or the set shares a question with a disjoint data set.
     """
     for other in config.upstream:
         if other not in upstream:
@@ -31,8 +33,10 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
         rows = _fresh_stories(source, name, taken)
     elif isinstance(source, PerturbedSource):
         rows = _perturbed_stories(source, name, formats.read(upstream[source.of], formats.QUESTIONS), taken)
+    elif isinstance(source, SymbolicSource):
+        rows = fresh_instances(source, name, taken)
     else:
-        rows = _published(source, name, real_data)
+        rows = read_published(source.format, read_records(source, real_data), name)
     questions = pd.DataFrame(rows)
     shared = [] if questions.empty else questions["question"][questions["question"].isin(taken)].tolist()
     if shared:
@@ -78,7 +82,3 @@ def _perturbed_stories(source: PerturbedSource, name: str, seeds: pd.DataFrame, 
             seen.add(story.question)
             rows.append(_row(name, len(rows), story, cluster=str(seed.question_id), perturbation=kind))
     return rows
-
-
-def _published(source: FileSource, name: str, real_data: Path) -> list[dict[str, object]]:
-    return read_published(source.format, real_data / source.path, name)

@@ -1,60 +1,46 @@
-"""Readers of published benchmarks: GSM8K, GSM-Plus and MATH500, each in its publishers' JSON lines."""
+"""Readers of published benchmarks: GSM8K, GSM-Plus and MATH500, each in its publishers' rows."""
 
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from pqm.errors import PqmError
+from pqm.progress import say
+from pqm.records import Records
 
 CALCULATOR_MARKS = re.compile(r"<<.*?>>")
+NO_ANSWER = "None"  # the gold answer of questions that cannot be answered
 Row = dict[str, object]
 
 
-def read_published(form: str, path: Path, name: str) -> list[Row]:
+def read_published(form: str, records: Records, name: str) -> list[Row]:
     """The rows of a question table.
 
     Raises:
-        PqmError: the file is missing, a line is not JSON, a key is missing or a question has no gold answer.
+        PqmError: a key is missing, a value is no text, or a question has no gold answer.
     """
     reader = _READERS[form]
     rows = []
-    for number, record in read_json_lines(path):
+    for number, record in records.rows:
         try:
             row = reader(record)
         except KeyError as error:
-            raise PqmError(f"{path}: row {number}: key {error} is missing; expected the publishers' {form} format") from None
+            raise PqmError(
+                f"{records.origin}: row {number}: key {error} is missing; expected the publishers' {form} format"
+            ) from None
         except (AttributeError, TypeError):
             raise PqmError(
-                f"{path}: row {number}: question and answer must be text, as in the publishers' {form} format"
+                f"{records.origin}: row {number}: question and answer must be text, as in the publishers' {form} format"
             ) from None
         if not str(row["answer"]).strip():
-            raise PqmError(f"{path}: row {number}: a question without gold answer")
+            raise PqmError(f"{records.origin}: row {number}: a question without gold answer")
         question_id = f"{name}-{number:05d}"
         rows.append({"question_id": question_id, "cluster": question_id, "perturbation": "", **row})
+    unanswerable = sum(row["answer"] == NO_ANSWER for row in rows)
+    if unanswerable:
+        say(f"{name}: {unanswerable} of {len(rows)} questions have no answer (gold {NO_ANSWER})")
     return rows
-
-
-def read_json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line's number (from 0) and object."""
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")  # splitlines() also cuts inside texts
-    except FileNotFoundError:
-        raise PqmError(
-            f"{path}: missing; this target reads published data: name its folder with `--config real_data=FOLDER`"
-        ) from None
-    if lines == [""]:
-        raise PqmError(f"{path}: an empty file; expected one JSON object a line")
-    for number, line in enumerate(lines):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise PqmError(f"{path}: row {number}: not JSON ({error})") from None
-        if not isinstance(record, dict):
-            raise PqmError(f"{path}: row {number}: expected one JSON object, found {type(record).__name__}")
-        yield number, record
 
 
 def split_gsm8k_answer(text: str) -> tuple[list[str], str]:

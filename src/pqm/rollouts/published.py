@@ -6,7 +6,8 @@ import pandas as pd
 
 from pqm import formats
 from pqm.errors import PqmError
-from pqm.questions.published import CALCULATOR_MARKS, read_json_lines
+from pqm.questions.published import CALCULATOR_MARKS
+from pqm.records import read_json_lines
 
 
 def read_solutions(solutions: Path, questions: Path, model: str) -> pd.DataFrame:

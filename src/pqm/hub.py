@@ -1,0 +1,112 @@
+"""Data of the model hub, by name and pinned commit; every failure ends in one sentence.
+
+Repositories are downloaded whole into the hub's own cache, so that a second run, and a machine without network, read the files
+of exactly this commit. `datasets` opens them from there: its own cache, asked offline, does not look at the commit.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from pqm.errors import PqmError
+
+# What the hub's library raises; `HTTPError` is its web client's, for connections that fail on the way.
+HUB_ERRORS = (OSError, EntryNotFoundError, HFValidationError, HTTPError)
+
+
+@dataclass(frozen=True)
+class HubItem:
+    """A repository at a commit, or one file of it."""
+
+    repo: str
+    revision: str
+    kind: Literal["dataset", "model"] = "dataset"
+    file: str | None = None
+
+    def __str__(self) -> str:
+        return f"hub {self.kind} {self.repo}" + (f", file {self.file}" if self.file else "")
+
+    @property
+    def command(self) -> str:
+        """What downloads it into the hub's cache."""
+        file = f" {self.file}" if self.file else ""
+        return f"hf download {self.repo}{file} --repo-type {self.kind} --revision {self.revision}"
+
+
+def hub_dataset(dataset: str, revision: str, split: str, name: str | None = None) -> Iterator[dict[str, Any]]:
+    """The rows of a split of a data set, one after the other.
+
+    Args:
+        revision: a commit.
+        name: which of the data set's configurations, where it has several.
+
+    Raises:
+        PqmError: see `explain_hub_error`; or the data set has no such split or configuration, or a file is not what it seems.
+    """
+    from datasets import load_dataset  # a second to import
+    from datasets.utils.logging import disable_progress_bar, set_verbosity
+
+    disable_progress_bar()
+    set_verbosity(60)  # its errors are raised, too
+    what = HubItem(dataset, revision)
+    try:
+        folder = snapshot_download(dataset, repo_type="dataset", revision=revision)
+    except HUB_ERRORS as error:
+        raise explain_hub_error(error, what) from None
+    try:
+        yield from load_dataset(folder, name, split=split, streaming=True)
+    except (ValueError, OSError) as error:
+        raise PqmError(f"{what}, split {split}: cannot be read ({_first_line(error)})") from None
+
+
+def hub_file(dataset: str, revision: str, file: str) -> Path:
+    """One file of a data set's repository.
+
+    Raises:
+        PqmError: see `explain_hub_error`.
+    """
+    try:
+        return Path(hf_hub_download(dataset, file, repo_type="dataset", revision=revision))
+    except HUB_ERRORS as error:
+        raise explain_hub_error(error, HubItem(dataset, revision, file=file)) from None
+
+
+def explain_hub_error(error: Exception, what: HubItem) -> PqmError:
+    """What `huggingface_hub` raised, as one sentence that says what to do."""
+    if isinstance(error, GatedRepoError):
+        return PqmError(
+            f"{what}: gated; accept its terms on its page, then log in with `hf auth login` (or set HF_TOKEN) and try again"
+        )
+    if isinstance(error, RepositoryNotFoundError):
+        return PqmError(
+            f"{what}: the hub has no such {what.kind}, or it is private; check the name, or log in with `hf auth login`"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return PqmError(f"{what}: the hub has no revision {what.revision} of it; expected one of its commits")
+    if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled) or not isinstance(
+        error, HfHubHTTPError | EntryNotFoundError | HFValidationError
+    ):
+        return PqmError(
+            f"{what}: not in the hub's cache, and the hub cannot be reached ({_first_line(error.__cause__ or error)}); run"
+            f" `{what.command}` where there is a network and copy the cache to {constants.HF_HUB_CACHE}, or name a local copy instead"
+        )
+    return PqmError(f"{what}: {_first_line(error)}")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
