@@ -311,7 +311,9 @@ AnnotatedFormat = Literal["processbench", "champ"]
 class AnnotatedConfig(Settings):
     """Solutions whose first wrong step people marked."""
 
-    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(discriminator="kind")
+    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(
+        discriminator="kind"
+    )
 
 
 # ---------------------------------------------------------------- training.yaml, runs/{run}.yaml

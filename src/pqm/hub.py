@@ -92,7 +92,9 @@ def explain_hub_error(error: Exception, what: HubItem) -> PqmError:
             f"{what}: gated; accept its terms on its page, then log in with `hf auth login` (or set HF_TOKEN) and try again"
         )
     if isinstance(error, RepositoryNotFoundError):
-        return PqmError(f"{what}: the hub has no such {what.kind}, or it is private; check the name, or log in with `hf auth login`")
+        return PqmError(
+            f"{what}: the hub has no such {what.kind}, or it is private; check the name, or log in with `hf auth login`"
+        )
     if isinstance(error, RevisionNotFoundError):
         return PqmError(f"{what}: the hub has no revision {what.revision} of it; expected one of its commits")
     if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled) or not isinstance(

@@ -50,7 +50,9 @@ def fresh_instances(source: SymbolicSource, name: str, taken: set[str]) -> list[
     tries = 0
     while len(rows) < source.questions:
         if tries == TRIES:
-            raise PqmError(f"{name}: {source.questions} questions are asked for, templates {first} to {last} gave only {len(rows)}")
+            raise PqmError(
+                f"{name}: {source.questions} questions are asked for, templates {first} to {last} gave only {len(rows)}"
+            )
         tries += 1
         number = random.choice(chosen)
         instance = templates[number](random, DIFFICULTY)
@@ -107,7 +109,9 @@ def _templates() -> dict[int, Template]:
     loaded = helpers in sys.modules
     sys.modules[helpers] = sys.modules.get(helpers) or _module(helpers, root / "utils.py")
     try:
-        parts = [_module(f"{PACKAGE}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")]
+        parts = [
+            _module(f"{PACKAGE}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")
+        ]
     finally:
         if not loaded:
             del sys.modules[helpers]
