@@ -136,11 +136,13 @@ NO_PART_OF_RESULTS = {
 
 # Imported, and yet no part of the result: where a model is put, a constant, a function for writing, the other half of a module.
 HARMLESS = {
+    "questions": {"questions/symbolic"},
+    "annotated": {"questions/stories"},
     "pretraining": {"policies/throughput"},
     "rollouts": {"reward_model", "policies/served"},
     "labels": {"reward_model", "policies/served"},
     "grades": {"evaluate/estimators"},
-    "metrics": {"evaluate/grading", "questions/stories"},
+    "metrics": {"evaluate/grading", "evaluate/unanswerable", "questions/stories"},
     "tables": {"questions/stories"},
     "report": {"questions/stories", "paper/tables"},
     "real_solutions": {"paper/tables"},

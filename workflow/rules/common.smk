@@ -3,18 +3,21 @@ from pathlib import Path
 
 import yaml
 from pqm.config import (
+    AnnotatedConfig,
     BackboneConfig,
     EvaluationConfig,
     LabelsConfig,
     PaperConfig,
     PolicyConfig,
     PretrainingConfig,
+    PublishedLabelsConfig,
     QuestionsConfig,
     ResourcesConfig,
     RolloutsConfig,
     RunConfig,
     TrainingConfig,
     load,
+    load_labels,
 )
 from pqm.errors import PqmError
 from pqm.paper import FIGURE_NEEDS, OF_RUNS, TABLE_NEEDS
@@ -32,6 +35,8 @@ REAL_DATA = config.get("real_data", "../shared/data")
 SOURCE = {
     "questions": ["questions/__init__.py", "questions/stories.py"],
     "published": ["questions/published.py"],
+    "symbolic": ["questions/published.py", "questions/symbolic.py"],
+    "annotated": ["rollouts/annotated.py"],
     "pretraining": [
         "evaluate/estimators.py",
         "evaluate/grading.py",
@@ -67,6 +72,7 @@ SOURCE = {
         "rollouts/transformers_engine.py",
         "solution.py",
     ],
+    "published_labels": ["evaluate/grading.py", "labels/published.py"],
     "train": [
         "evaluate/estimators.py",
         "evaluate/scoring.py",
@@ -76,7 +82,7 @@ SOURCE = {
         "train/data.py",
         "train/losses.py",
     ],
-    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "questions/stories.py"],
+    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "evaluate/unanswerable.py", "questions/stories.py"],
     "scores": ["evaluate/scores.py", "evaluate/scoring.py", "reward_model.py", "solution.py"],
     "metrics": ["evaluate/__init__.py", "evaluate/estimators.py"],
     "tables": [
@@ -117,6 +123,13 @@ def settings(model, kind, name=None):
         raise WorkflowError(str(error)) from None
 
 
+def label_settings(name):
+    try:
+        return load_labels(Path(STUDY, "labels", f"{name}.yaml"))
+    except PqmError as error:
+        raise WorkflowError(str(error)) from None
+
+
 def names(kind):
     """Which items of a kind the study has: one file each."""
     return sorted(path.stem for path in Path(STUDY, kind).glob("*.yaml"))
@@ -137,16 +150,6 @@ def repeated(option, key):
         return " ".join(f"{option} {path}" for path in ([paths] if isinstance(paths, str) else paths))
 
     return text
-
-
-def threads_of(model, kind):
-    """The threads that a job's settings ask for: what it runs with on any number of cores, so that numbers do not change."""
-
-    def threads(wildcards):
-        key = {"rollouts": "dataset"}.get(kind, kind)
-        return settings(model, kind, wildcards[key]).threads
-
-    return threads
 
 
 def asked(stage):
@@ -187,7 +190,9 @@ def cells_of(run, datasets=SCORED):
 for dataset in SCORED:
     known("rollouts", dataset, f"{STUDY}/evaluation.yaml")
 for labels in LABELS:
-    wanted = settings(LabelsConfig, "labels", labels)
+    wanted = label_settings(labels)
+    if isinstance(wanted, PublishedLabelsConfig):
+        continue
     known("rollouts", wanted.dataset, f"{STUDY}/labels/{labels}.yaml")
     for policy in wanted.policies:
         if known("policies", policy, f"{STUDY}/labels/{labels}.yaml") not in POLICIES:
@@ -209,7 +214,9 @@ if "proofreader" in EVALUATION.references and settings(BackboneConfig, "backbone
     raise WorkflowError(
         f"{STUDY}/evaluation.yaml: references: backbone {reference!r} comes from elsewhere and has no mark; leave proofreader out"
     )
-audited = settings(LabelsConfig, "labels", AUDIT)
+audited = label_settings(AUDIT)
+if isinstance(audited, PublishedLabelsConfig):
+    raise WorkflowError(f"{STUDY}/labels/{AUDIT}.yaml: the audit set has Monte Carlo labels; expected no source")
 if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
     raise WorkflowError(
         f"{STUDY}/labels/{AUDIT}.yaml: the audit set labels every step of the judged policies' rollouts on {AUDIT}"
@@ -234,6 +241,13 @@ def upstream_questions(wildcards):
     return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in upstream]
 
 
+def question_code(wildcards):
+    kind = settings(QuestionsConfig, "questions", wildcards.dataset).source.kind
+    return code("questions") + {"file": code("published"), "hub": code("published"), "gsm-symbolic": code("symbolic")}.get(
+        kind, []
+    )
+
+
 def published(path):
     file = Path(REAL_DATA, path)
     if not file.exists():
@@ -241,9 +255,28 @@ def published(path):
     return file
 
 
-def published_questions_file(wildcards):
-    path = Path(f"config/real/questions/{wildcards.dataset}.yaml")
-    return published(load(QuestionsConfig, path).source.path if path.exists() else path.name)
+def source_file(source):
+    """The local file that a source names; the hub's and packages' files are theirs, pinned by the settings and the lock."""
+    return [published(source.path)] if source.kind == "file" else []
+
+
+def question_file(wildcards):
+    return source_file(settings(QuestionsConfig, "questions", wildcards.dataset).source)
+
+
+def real_data(wildcards, input):
+    """The folder of published files, for those who read one: a parameter of the others would rerun them where it changes."""
+    return f"--real-data {REAL_DATA}" if input.get("file") else ""
+
+
+def real_source_file(model, kind):
+    """The file behind config/real/<kind>/<dataset>.yaml."""
+
+    def files(wildcards):
+        path = Path(f"config/real/{kind}/{wildcards.dataset}.yaml")
+        return source_file(load(model, path).source) if path.exists() else [published(path.name)]
+
+    return files
 
 
 def published_solutions_file(wildcards):
@@ -259,6 +292,11 @@ def pretraining_questions(wildcards):
     user = f"{STUDY}/pretraining/{wildcards.pretraining}.yaml"
     datasets = dict.fromkeys([*settings_.excluded, settings_.validation])
     return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in datasets]
+
+
+def pretraining_threads(wildcards):
+    """What the settings ask for, on any number of cores, so that numbers do not change."""
+    return settings(PretrainingConfig, "pretraining", wildcards.pretraining).threads
 
 
 def pretraining_start(wildcards):
@@ -283,25 +321,6 @@ def started_server(stage, policy):
     return [f".work/servers/{stage}-{policy}.json"] if server and server.command else []
 
 
-def sampling_threads(model, stage):
-    """The threads of jobs that sample here; none for those that wait for a server, which Snakemake runs all at once."""
-    threads = threads_of(model, stage)
-
-    def or_none(wildcards, input):
-        return 0 if input.server else threads(wildcards)
-
-    return or_none
-
-
-def gpus_without_server(stage):
-    """The GPUs of jobs that sample here; a policy's server has them where there is one."""
-
-    def gpus(wildcards, input):
-        return 0 if input.server else getattr(RESOURCES, stage).gpus
-
-    return gpus
-
-
 def model_code(kind):
     def files(wildcards):
         wanted = settings(PICKING[kind], kind, wildcards[0])
@@ -315,6 +334,15 @@ def server_of_rollouts(wildcards):
     return started_server("rollouts", known("policies", wildcards.policy, f"data/rollouts/{wildcards.policy}"))
 
 
+# A policy's server has the threads and GPUs of its jobs, which only wait for it: Snakemake runs them all at once.
+def sampling_threads(wildcards, input):
+    return 0 if input.server else settings(RolloutsConfig, "rollouts", wildcards.dataset).threads
+
+
+def sampling_gpus(wildcards, input):
+    return 0 if input.server else RESOURCES.rollouts.gpus
+
+
 def sampled_rollouts():
     """Every judged policy samples every data set that config/<study>/rollouts names."""
     return [f"data/rollouts/{policy}/{dataset}.parquet" for policy in POLICIES for dataset in names("rollouts")]
@@ -322,8 +350,12 @@ def sampled_rollouts():
 
 # ---- inputs of labels.smk
 def label_inputs(part):
+    """An input of Monte Carlo labels; published ones have none of them."""
+
     def paths(wildcards):
-        wanted = settings(LabelsConfig, "labels", wildcards.labels)
+        wanted = label_settings(wildcards.labels)
+        if isinstance(wanted, PublishedLabelsConfig):
+            return []
         user = f"{STUDY}/labels/{wildcards.labels}.yaml"
         policies = [known("policies", policy, user) for policy in wanted.policies]
         return {
@@ -334,6 +366,24 @@ def label_inputs(part):
         }[part]
 
     return paths
+
+
+def label_file(wildcards):
+    wanted = label_settings(wildcards.labels)
+    return source_file(wanted.source) if isinstance(wanted, PublishedLabelsConfig) else []
+
+
+def label_code(wildcards):
+    return code("published_labels" if isinstance(label_settings(wildcards.labels), PublishedLabelsConfig) else "labels")
+
+
+def label_threads(wildcards, input):
+    wanted = label_settings(wildcards.labels)
+    return 1 if isinstance(wanted, PublishedLabelsConfig) else 0 if input.server else wanted.threads
+
+
+def label_gpus(wildcards, input):
+    return RESOURCES.labels.gpus if input.get("completer") and not input.get("server") else 0
 
 
 # ---- inputs of train.smk

@@ -1,4 +1,4 @@
-# Monte Carlo labels of the steps of sampled solutions.
+# Labels of steps: Monte Carlo ones of sampled solutions, or published ones.
 include: "common.smk"
 
 
@@ -31,7 +31,8 @@ rule label_set:
         questions=label_inputs("questions"),
         rollouts=label_inputs("rollouts"),
         server=label_inputs("server"),
-        code=code("labels"),
+        file=label_file,
+        code=label_code,
     output:
         "data/labels/{labels}.parquet",
     log:
@@ -41,12 +42,15 @@ rule label_set:
     priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
-    threads: sampling_threads(LabelsConfig, "labels")
+    threads: label_threads
     resources:
-        **asked("labels") | {"gpu": gpus_without_server("labels")},
+        **asked("labels") | {"gpu": label_gpus},
     params:
+        completer=repeated("--completer", "completer"),
+        questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),
         server=repeated("--server", "server"),
+        real_data=real_data,
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} --completer {input.completer}"
-        " --questions {input.questions} {params.rollouts} {params.server} > {log} 2>&1"
+        "exec python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} {params.completer}"
+        " {params.questions} {params.rollouts} {params.server} {params.real_data} > {log} 2>&1"

@@ -23,7 +23,7 @@ rule pretraining:
     priority: 100  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
-    threads: threads_of(PretrainingConfig, "pretraining")
+    threads: pretraining_threads
     resources:
         **asked("policies"),
     params:
