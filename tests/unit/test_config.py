@@ -16,6 +16,7 @@ from pqm.config import (
     PretrainingConfig,
     PublishedLabelsConfig,
     QuestionsConfig,
+    ResourcesConfig,
     RolloutsConfig,
     RunConfig,
     Settings,
@@ -25,7 +26,10 @@ from pqm.config import (
 from pqm.errors import PqmError
 
 ROOT = Path(__file__).parents[2]
-STUDIES = sorted(path for path in [*(ROOT / "config").iterdir(), ROOT / "tests" / "tiny"] if path.is_dir())
+# The files in config/accelerate are accelerate's own.
+STUDIES = sorted(
+    path for path in [*(ROOT / "config").iterdir(), ROOT / "tests" / "tiny"] if path.is_dir() and path.name != "accelerate"
+)
 FILES = [path for study in STUDIES for path in sorted(study.rglob("*.yaml"))]
 MODELS: dict[str, type[Settings]] = {
     "annotated": AnnotatedConfig,
@@ -36,6 +40,7 @@ MODELS: dict[str, type[Settings]] = {
     "rollouts": RolloutsConfig,
     "labels": LabelsConfig,
     "runs": RunConfig,
+    "resources.yaml": ResourcesConfig,
     "training.yaml": TrainingConfig,
     "evaluation.yaml": EvaluationConfig,
     "paper.yaml": PaperConfig,
