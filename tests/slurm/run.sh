@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # The tiny study on a real slurm: one node, two pretended GPUs, and training jobs that are stopped on the way.
 # For Debian, as root (installs slurm-wlm and munge where they are missing), in an environment with the extra `workflow`.
-# About 10 minutes on two cores. Its daemons end with it; a failed run leaves its folder, which it names.
+# Its daemons end with it. A failed run leaves its folder, which it names; with that as argument the next one goes on there.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-folder=$(mktemp -d -t pqm-slurm.XXXXXX)
+folder=${1:-$(mktemp -d -t pqm-slurm.XXXXXX)}
 echo "folder: $folder"
 
 command -v slurmctld munged > /dev/null || {
@@ -37,11 +37,12 @@ TaskPlugin=task/none
 TaskProlog=$folder/prolog.sh
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+KillWait=120
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
 MinJobAge=300
 ReturnToService=2
 GresTypes=gpu
-NodeName=$host NodeAddr=127.0.0.1 CPUs=2 Gres=gpu:2 State=UNKNOWN
+NodeName=$host NodeAddr=127.0.0.1 CPUs=2 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
 END
 printf 'Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n' > "$folder/gres.conf"
@@ -69,12 +70,12 @@ sinfo -o '%n %t %G'
 
 # ---- the study, its trainings long enough to be stopped
 project=$folder/pqm
-mkdir "$project"
+mkdir -p "$project"
 (cd "$root" && git ls-files -z --cached --others --exclude-standard | grep -zv '^results/\|^docs/\|^dvc.lock' \
-    | xargs -0 cp --parents -t "$project")
+    | xargs -0 cp --parents --preserve=timestamps -t "$project")
 cd "$project"
 export PYTHONPATH=$project/src OMP_NUM_THREADS=1
-cp -r tests/tiny config/tiny
+cp -rT tests/tiny config/tiny
 echo "study: tiny" > params.yaml
 sed -i 's/^epochs: .*/epochs: 300.0/; s/^checkpoint_every: .*/checkpoint_every: 200/' config/tiny/training.yaml
 printf 'rollouts: {gpus: 1}\ntrain: {gpus: 1, memory_mb: 1000, minutes: 30}\nevaluate: {gpus: 1}\n' > config/tiny/resources.yaml
