@@ -40,7 +40,6 @@ MODELS: dict[str, type[Settings]] = {
     "rollouts": RolloutsConfig,
     "labels": LabelsConfig,
     "runs": RunConfig,
-    "resources.yaml": ResourcesConfig,
     "training.yaml": TrainingConfig,
     "evaluation.yaml": EvaluationConfig,
     "paper.yaml": PaperConfig,
