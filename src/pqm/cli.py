@@ -31,6 +31,7 @@ WORK = Path(".work")
 Pretraining = Annotated[Path | None, typer.Option(help="Finished pretraining that the settings pick a snapshot of.")]
 StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
 DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
+RealData = Annotated[Path, typer.Option(help="Folder in which relative paths of published files are looked up.")]
 ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
 
 
@@ -44,9 +45,9 @@ def questions(
     config: Config,
     output: Output,
     upstream: Annotated[list[Path], typer.Option(help="Question tables that this set is made from or disjoint from.")] = [],  # noqa: B006
-    real_data: Annotated[Path, typer.Option(help="Folder of published files.")] = Path("."),
+    real_data: RealData = Path("."),
 ) -> None:
-    """Make a data set of questions: generated stories, their perturbations, or a published file."""
+    """Make a data set of questions: generated, perturbed, or published (a local file or the hub)."""
     from pqm import formats
     from pqm.config import QuestionsConfig, load
     from pqm.questions import make_questions
@@ -128,32 +129,42 @@ def published(
 
 @rollouts_app.command()
 def annotated(
-    file: Annotated[Path, typer.Argument(help="The publishers' file.")],
+    config: Config,
     output: Annotated[Path, typer.Option(help="Folder of questions.parquet, rollouts.parquet and grades.parquet.")],
-    form: Annotated[str, typer.Option("--format", help="processbench or champ.")],
+    real_data: RealData = Path("."),
 ) -> None:
     """Read published solutions whose first wrong step people marked: questions, rollouts and grades with the truth."""
+    from pqm.config import AnnotatedConfig, load
     from pqm.rollouts.annotated import write_annotated
 
-    write_annotated(form, file, output)
+    write_annotated(load(AnnotatedConfig, config), real_data, output)
 
 
 @app.command()
 def labels(
     config: Config,
     output: Output,
-    completer: Annotated[Path, typer.Option(help="Folder of the policy that completes.")],
-    questions: Annotated[Path, typer.Option(help="Question table.")],
-    rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")],
+    completer: Annotated[Path | None, typer.Option(help="Folder of the policy that completes.")] = None,
+    questions: Annotated[Path | None, typer.Option(help="Question table.")] = None,
+    rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")] = [],  # noqa: B006
+    real_data: RealData = Path("."),
     work: Work = WORK,
 ) -> None:
-    """Label every step by Monte Carlo completions."""
+    """Label every step by Monte Carlo completions, or read published labels, which need no other input."""
     from pqm import formats
-    from pqm.config import LabelsConfig, load
-    from pqm.labels import make_labels
+    from pqm.config import PublishedLabelsConfig, load_labels
     from pqm.work import WorkFolder
 
-    settings = load(LabelsConfig, config)
+    settings = load_labels(config)
+    if isinstance(settings, PublishedLabelsConfig):
+        from pqm.labels.published import published_labels
+
+        formats.write(published_labels(settings, real_data), formats.LABELS, output)
+        return
+    from pqm.labels import make_labels
+
+    if completer is None or questions is None:
+        raise PqmError(f"{config}: Monte Carlo labels need --completer and --questions")
     if len(rollouts) != len(settings.policies):
         raise PqmError(f"{config}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
     folder = WorkFolder(work, "labels", [settings], [completer, questions, *rollouts])

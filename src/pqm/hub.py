@@ -57,16 +57,15 @@ def hub_dataset(dataset: str, revision: str, split: str, name: str | None = None
     Raises:
         PqmError: see `explain_hub_error`; or the data set has no such split or configuration, or a file is not what it seems.
     """
-    from datasets import load_dataset  # a second to import
-    from datasets.utils.logging import disable_progress_bar, set_verbosity
-
-    disable_progress_bar()
-    set_verbosity(60)  # its errors are raised, too
     what = HubItem(dataset, revision)
     try:
         folder = snapshot_download(dataset, repo_type="dataset", revision=revision)
     except HUB_ERRORS as error:
         raise explain_hub_error(error, what) from None
+    from datasets import load_dataset  # a second to import
+    from datasets.utils.logging import set_verbosity
+
+    set_verbosity(60)  # what it logs it also raises
     try:
         yield from load_dataset(folder, name, split=split, streaming=True)
     except (ValueError, OSError) as error:

@@ -1,5 +1,6 @@
 """The rows of published data, wherever they lie: a local file, a data set of the hub, a file that a package carries."""
 
+import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -119,6 +120,11 @@ def _opened(path: Path) -> Iterator[TextIO]:
         raise _missing(path) from None
     except UnicodeDecodeError:
         raise PqmError(f"{path}: not UTF-8 text") from None
+
+
+def question_hash(question: str) -> str:
+    """Twelve hexadecimal digits that published solutions of one question share, whoever wrote them."""
+    return hashlib.sha256(question.encode()).hexdigest()[:12]
 
 
 def _missing(path: Path) -> PqmError:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from pqm import formats
+from pqm.config import AnnotatedConfig
 from pqm.errors import PqmError
 from pqm.rollouts.annotated import write_annotated
 
@@ -40,12 +41,16 @@ CHAMP = {
 }
 
 
+def local(form, file):
+    return AnnotatedConfig(source={"kind": "file", "format": form, "path": str(file)})
+
+
 @pytest.fixture
 def read(tmp_path):
     def run(form, content, lines=False):
         file = tmp_path / "published.json"
         file.write_text("\n".join(map(json.dumps, content)) if lines else json.dumps(content))
-        write_annotated(form, file, tmp_path / "out")
+        write_annotated(local(form, file), tmp_path, tmp_path / "out")
         parts = (("questions", formats.QUESTIONS), ("rollouts", formats.ROLLOUTS), ("grades", formats.GRADES))
         return [formats.read(tmp_path / "out" / f"{name}.parquet", form) for name, form in parts]
 
@@ -87,12 +92,14 @@ def test_processbench_with_a_mark_that_cannot_be(read, change, words):
 @pytest.mark.parametrize("form", ["processbench", "champ"])
 def test_a_missing_file_is_said(form, tmp_path):
     with pytest.raises(PqmError, match="missing"):
-        write_annotated(form, tmp_path / "nowhere.json", tmp_path / "out")
+        write_annotated(local(form, tmp_path / "nowhere.json"), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_is_not_champ_is_said(read):
     with pytest.raises(PqmError, match="not CHAMP"):
+        read("champ", [{"problems": [1, 2]}])
+    with pytest.raises(PqmError, match="row 0: expected a JSON object"):
         read("champ", [1, 2])
 
 
@@ -115,6 +122,11 @@ def test_champ_that_is_malformed_is_said(read, annotations):
         read("champ", {"problems": {"P_1": problem}})
 
 
-def test_an_unknown_format_is_said(read):
-    with pytest.raises(PqmError, match="processbench, champ"):
-        read("prm", PROCESSBENCH)
+def test_champ_of_the_package(tmp_path):
+    source = {"kind": "package", "package": "champ_dataset", "file": "dataset_files/v0.json", "format": "champ"}
+    write_annotated(AnnotatedConfig(source=source), tmp_path, tmp_path / "out")
+    questions, grades = (
+        formats.read(tmp_path / "out" / f"{form.name}.parquet", form) for form in (formats.QUESTIONS, formats.GRADES)
+    )
+    assert len(questions) == 270 and len(grades) == 540
+    assert (grades["first_error"] >= 0).sum() == 444

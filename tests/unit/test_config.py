@@ -7,12 +7,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pqm.config import (
+    AnnotatedConfig,
     BackboneConfig,
     EvaluationConfig,
     LabelsConfig,
     PaperConfig,
     PolicyConfig,
     PretrainingConfig,
+    PublishedLabelsConfig,
     QuestionsConfig,
     RolloutsConfig,
     RunConfig,
@@ -26,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 STUDIES = sorted(path for path in [*(ROOT / "config").iterdir(), ROOT / "tests" / "tiny"] if path.is_dir())
 FILES = [path for study in STUDIES for path in sorted(study.rglob("*.yaml"))]
 MODELS: dict[str, type[Settings]] = {
+    "annotated": AnnotatedConfig,
     "questions": QuestionsConfig,
     "pretraining": PretrainingConfig,
     "policies": PolicyConfig,
@@ -42,7 +45,8 @@ ROLLOUTS = {"samples": 4, "temperature": 0.7, "max_new_tokens": 8, "questions_pe
 
 def model_of(path: Path) -> type[Settings]:
     study = next(study for study in STUDIES if study in path.parents)
-    return MODELS[path.relative_to(study).parts[0]]
+    kind = path.relative_to(study).parts[0]
+    return PublishedLabelsConfig if kind == "labels" and "source" in yaml.safe_load(path.read_text()) else MODELS[kind]
 
 
 def message(path: Path, content: object, model: type[Settings] = RolloutsConfig) -> str:

@@ -129,7 +129,8 @@ def test_editing_code_reruns_what_runs_through_it(snakemake_project: Project, mo
 
 # What a stage may import without rerunning: checked at every boundary, or no part of any number.
 NO_PART_OF_RESULTS = {
-    "__init__", "cli", "config", "errors", "formats", "hub", "progress", "records", "work", "paper/__init__", "questions/published", "policies/__init__",
+    "__init__", "cli", "config", "errors", "formats", "progress", "work", "paper/__init__", "questions/published", "policies/__init__",
+    "records", "hub",
     "questions/__init__", "labels/__init__", "rollouts/__init__", "evaluate/__init__", "train/__init__",
 }  # fmt: skip
 
@@ -137,10 +138,12 @@ NO_PART_OF_RESULTS = {
 # Imported, and yet no part of the result: where a model is put, a constant, a function for writing, the other half of a module.
 HARMLESS = {
     "pretraining": {"policies/throughput"},
+    "questions": {"questions/symbolic"},
+    "annotated": {"questions/stories"},
     "rollouts": {"reward_model"},
     "labels": {"reward_model"},
     "grades": {"evaluate/estimators"},
-    "metrics": {"evaluate/grading", "questions/stories"},
+    "metrics": {"evaluate/grading", "evaluate/unanswerable", "questions/stories"},
     "tables": {"questions/stories"},
     "report": {"questions/stories", "paper/tables"},
     "real_solutions": {"paper/tables"},

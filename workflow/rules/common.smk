@@ -2,17 +2,20 @@
 from pathlib import Path
 
 from pqm.config import (
+    AnnotatedConfig,
     BackboneConfig,
     EvaluationConfig,
     LabelsConfig,
     PaperConfig,
     PolicyConfig,
     PretrainingConfig,
+    PublishedLabelsConfig,
     QuestionsConfig,
     RolloutsConfig,
     RunConfig,
     TrainingConfig,
     load,
+    load_labels,
 )
 from pqm.errors import PqmError
 from pqm.paper import FIGURE_NEEDS, OF_RUNS, TABLE_NEEDS
@@ -30,6 +33,8 @@ REAL_DATA = config.get("real_data", "../shared/data")
 SOURCE = {
     "questions": ["questions/__init__.py", "questions/stories.py"],
     "published": ["questions/published.py"],
+    "symbolic": ["questions/published.py", "questions/symbolic.py"],
+    "annotated": ["rollouts/annotated.py"],
     "pretraining": [
         "evaluate/estimators.py",
         "evaluate/grading.py",
@@ -47,6 +52,7 @@ SOURCE = {
     "foreign": ["policies/foreign.py", "solution.py"],
     "rollouts": ["rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
     "labels": ["evaluate/grading.py", "labels/__init__.py", "rollouts/__init__.py", "rollouts/sampling.py", "solution.py"],
+    "published_labels": ["evaluate/grading.py", "labels/published.py"],
     "train": [
         "evaluate/estimators.py",
         "evaluate/scoring.py",
@@ -56,7 +62,7 @@ SOURCE = {
         "train/data.py",
         "train/losses.py",
     ],
-    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "questions/stories.py"],
+    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "evaluate/unanswerable.py", "questions/stories.py"],
     "scores": ["evaluate/scores.py", "evaluate/scoring.py", "reward_model.py", "solution.py"],
     "metrics": ["evaluate/__init__.py", "evaluate/estimators.py"],
     "tables": [
@@ -93,6 +99,13 @@ def settings(model, kind, name=None):
     path = Path(STUDY, kind, f"{name}.yaml") if name else Path(STUDY, f"{kind}.yaml")
     try:
         return load(model, path)
+    except PqmError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def label_settings(name):
+    try:
+        return load_labels(Path(STUDY, "labels", f"{name}.yaml"))
     except PqmError as error:
         raise WorkflowError(str(error)) from None
 
@@ -156,7 +169,9 @@ def cells_of(run, datasets=SCORED):
 for dataset in SCORED:
     known("rollouts", dataset, f"{STUDY}/evaluation.yaml")
 for labels in LABELS:
-    wanted = settings(LabelsConfig, "labels", labels)
+    wanted = label_settings(labels)
+    if isinstance(wanted, PublishedLabelsConfig):
+        continue
     known("rollouts", wanted.dataset, f"{STUDY}/labels/{labels}.yaml")
     for policy in wanted.policies:
         if known("policies", policy, f"{STUDY}/labels/{labels}.yaml") not in POLICIES:
@@ -178,7 +193,9 @@ if "proofreader" in EVALUATION.references and settings(BackboneConfig, "backbone
     raise WorkflowError(
         f"{STUDY}/evaluation.yaml: references: backbone {reference!r} comes from elsewhere and has no mark; leave proofreader out"
     )
-audited = settings(LabelsConfig, "labels", AUDIT)
+audited = label_settings(AUDIT)
+if isinstance(audited, PublishedLabelsConfig):
+    raise WorkflowError(f"{STUDY}/labels/{AUDIT}.yaml: the audit set has Monte Carlo labels; expected no source")
 if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
     raise WorkflowError(
         f"{STUDY}/labels/{AUDIT}.yaml: the audit set labels every step of the judged policies' rollouts on {AUDIT}"
@@ -203,6 +220,13 @@ def upstream_questions(wildcards):
     return [f"data/questions/{known('questions', dataset, user)}.parquet" for dataset in upstream]
 
 
+def question_code(wildcards):
+    kind = settings(QuestionsConfig, "questions", wildcards.dataset).source.kind
+    return code("questions") + {"file": code("published"), "hub": code("published"), "gsm-symbolic": code("symbolic")}.get(
+        kind, []
+    )
+
+
 def published(path):
     file = Path(REAL_DATA, path)
     if not file.exists():
@@ -210,9 +234,28 @@ def published(path):
     return file
 
 
-def published_questions_file(wildcards):
-    path = Path(f"config/real/questions/{wildcards.dataset}.yaml")
-    return published(load(QuestionsConfig, path).source.path if path.exists() else path.name)
+def source_file(source):
+    """The local file that a source names; the hub's and packages' files are theirs, pinned by the settings and the lock."""
+    return [published(source.path)] if source.kind == "file" else []
+
+
+def question_file(wildcards):
+    return source_file(settings(QuestionsConfig, "questions", wildcards.dataset).source)
+
+
+def real_data(wildcards, input):
+    """The folder of published files, for those who read one: a parameter of the others would rerun them where it changes."""
+    return f"--real-data {REAL_DATA}" if input.get("file") else ""
+
+
+def real_source_file(model, kind):
+    """The file behind config/real/<kind>/<dataset>.yaml."""
+
+    def files(wildcards):
+        path = Path(f"config/real/{kind}/{wildcards.dataset}.yaml")
+        return source_file(load(model, path).source) if path.exists() else [published(path.name)]
+
+    return files
 
 
 def published_solutions_file(wildcards):
@@ -260,8 +303,12 @@ def sampled_rollouts():
 
 # ---- inputs of labels.smk
 def label_inputs(part):
+    """An input of Monte Carlo labels; published ones have none of them."""
+
     def paths(wildcards):
-        wanted = settings(LabelsConfig, "labels", wildcards.labels)
+        wanted = label_settings(wildcards.labels)
+        if isinstance(wanted, PublishedLabelsConfig):
+            return []
         user = f"{STUDY}/labels/{wildcards.labels}.yaml"
         policies = [known("policies", policy, user) for policy in wanted.policies]
         return {
@@ -271,6 +318,20 @@ def label_inputs(part):
         }[part]
 
     return paths
+
+
+def label_file(wildcards):
+    wanted = label_settings(wildcards.labels)
+    return source_file(wanted.source) if isinstance(wanted, PublishedLabelsConfig) else []
+
+
+def label_code(wildcards):
+    return code("published_labels" if isinstance(label_settings(wildcards.labels), PublishedLabelsConfig) else "labels")
+
+
+def label_threads(wildcards):
+    wanted = label_settings(wildcards.labels)
+    return 1 if isinstance(wanted, PublishedLabelsConfig) else wanted.threads
 
 
 # ---- inputs of train.smk

@@ -1,4 +1,4 @@
-# Monte Carlo labels of the steps of sampled solutions.
+# Labels of steps: Monte Carlo ones of sampled solutions, or published ones.
 include: "common.smk"
 
 
@@ -13,7 +13,8 @@ rule label_set:
         completer=label_inputs("completer"),
         questions=label_inputs("questions"),
         rollouts=label_inputs("rollouts"),
-        code=code("labels"),
+        file=label_file,
+        code=label_code,
     output:
         "data/labels/{labels}.parquet",
     log:
@@ -23,9 +24,12 @@ rule label_set:
     priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
-    threads: threads_of(LabelsConfig, "labels")
+    threads: label_threads
     params:
+        completer=repeated("--completer", "completer"),
+        questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),
+        real_data=real_data,
     shell:
-        "pqm labels {input.config} --output {output} --completer {input.completer} --questions {input.questions}"
-        " {params.rollouts} > {log} 2>&1"
+        "pqm labels {input.config} --output {output} {params.completer} {params.questions} {params.rollouts}"
+        " {params.real_data} > {log} 2>&1"

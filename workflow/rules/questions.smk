@@ -11,7 +11,8 @@ rule question_set:
     input:
         config=f"{STUDY}/questions/{{dataset}}.yaml",
         upstream=upstream_questions,
-        code=code("questions"),
+        file=question_file,
+        code=question_code,
     output:
         "data/questions/{dataset}.parquet",
     log:
@@ -22,15 +23,16 @@ rule question_set:
         "../../envs/pqm.yaml"
     params:
         upstream=repeated("--upstream", "upstream"),
+        real_data=real_data,
     shell:
-        "pqm questions {input.config} --output {output} {params.upstream} > {log} 2>&1"
+        "pqm questions {input.config} --output {output} {params.upstream} {params.real_data} > {log} 2>&1"
 
 
 # Published benchmarks: nothing else depends on them, and nothing of them is committed.
 rule published_questions:
     input:
         config="config/real/questions/{dataset}.yaml",
-        file=published_questions_file,
+        file=real_source_file(QuestionsConfig, "questions"),
         code=code("published"),
     output:
         "data/real/questions/{dataset}.parquet",
@@ -39,6 +41,6 @@ rule published_questions:
     conda:
         "../../envs/pqm.yaml"
     params:
-        folder=REAL_DATA,
+        real_data=real_data,
     shell:
-        "pqm questions {input.config} --output {output} --real-data {params.folder} > {log} 2>&1"
+        "pqm questions {input.config} --output {output} {params.real_data} > {log} 2>&1"

@@ -40,3 +40,21 @@ rule published_rollouts:
     shell:
         "pqm rollouts published {input.solutions} --output {output} --questions {input.questions} --model {wildcards.policy}"
         " > {log} 2>&1"
+
+
+# Solutions whose first wrong step people marked.
+rule annotated:
+    input:
+        config="config/real/annotated/{dataset}.yaml",
+        file=real_source_file(AnnotatedConfig, "annotated"),
+        code=code("annotated"),
+    output:
+        directory("data/real/annotated/{dataset}"),
+    log:
+        "logs/rollouts/annotated/{dataset}.log",
+    conda:
+        "../../envs/pqm.yaml"
+    params:
+        real_data=real_data,
+    shell:
+        "pqm rollouts annotated {input.config} --output {output} {params.real_data} > {log} 2>&1"

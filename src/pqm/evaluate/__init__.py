@@ -11,7 +11,8 @@ from pqm import formats
 from pqm.config import EvaluationConfig, RunConfig
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, aggregate, best_of_n, pass_at_n, probability, vote
-from pqm.evaluate.grading import MATH_VERIFY, extract_answer, is_right, same_string
+from pqm.evaluate.grading import MATH_VERIFY, is_right, same_string
+from pqm.evaluate.unanswerable import stated_answer
 from pqm.progress import progress
 from pqm.questions.stories import first_error
 
@@ -28,7 +29,7 @@ def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
         raise PqmError(f"{rollouts}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
     rows = []
     for row in progress(list(samples.itertuples()), "grades", "sample"):
-        gold, answer = table.at[row.question_id, "answer"], extract_answer(row.text)
+        gold, answer = table.at[row.question_id, "answer"], stated_answer(row.text)
         whole = row.finish_reason == "stop"
         rows.append(
             {

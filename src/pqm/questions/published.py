@@ -1,13 +1,12 @@
 """Readers of published benchmarks: GSM8K, GSM-Plus and MATH500, each in its publishers' rows."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from typing import Any
 
 from pqm.errors import PqmError
 from pqm.progress import say
-from pqm.records import Records
+from pqm.records import Records, question_hash
 
 CALCULATOR_MARKS = re.compile(r"<<.*?>>")
 NO_ANSWER = "None"  # the gold answer of questions that cannot be answered
@@ -58,12 +57,11 @@ def _gsm8k(record: dict[str, Any]) -> Row:
 def _gsm_plus(record: dict[str, Any]) -> Row:
     """Questions of the kind "critical thinking" cannot be answered; their gold answer is the word None."""
     steps, _ = split_gsm8k_answer(record["solution"])
-    seed = hashlib.sha256(record["seed_question"].encode()).hexdigest()[:12]
     return {
         "question": record["question"],
         "answer": str(record["answer"]),
         "solution": steps,
-        "cluster": f"seed-{seed}",
+        "cluster": f"seed-{question_hash(record['seed_question'])}",
         "perturbation": record["perturbation_type"],
     }
 

@@ -1,7 +1,5 @@
 """Readers of solutions whose first wrong step people marked: ProcessBench and CHAMP, as questions, rollouts and grades."""
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,30 +7,33 @@ from typing import Any
 import pandas as pd
 
 from pqm import formats
+from pqm.config import AnnotatedConfig
 from pqm.errors import PqmError
-from pqm.questions.published import read_json_lines
 from pqm.questions.stories import ALL_RIGHT
+from pqm.records import Records, question_hash, read_records
 
 GRADER = "published"
 Solution = dict[str, Any]
 
 
-def write_annotated(form: str, file: Path, output: Path) -> None:
+def write_annotated(config: AnnotatedConfig, real_data: Path, output: Path) -> None:
     """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, all or none.
 
+    Args:
+        real_data: the folder in which a relative path is looked up.
+
     Raises:
-        PqmError: the format is not known, the file is missing, or a solution lacks a key or marks a step that it has not.
+        PqmError: the source is missing, or a solution lacks a key or marks a step that it has not.
     """
-    if form not in _READERS:
-        raise PqmError(f"--format {form}: expected one of {', '.join(_READERS)}")
-    solutions = pd.DataFrame(_READERS[form](file))
+    records = read_records(config.source, real_data)
+    solutions = pd.DataFrame(_READERS[config.source.format](records))
     if solutions.empty:
-        raise PqmError(f"{file}: holds no marked solution")
+        raise PqmError(f"{records.origin}: holds no marked solution")
     beyond = solutions[solutions["first_error"] >= solutions["steps"].map(len)]
     if len(beyond):
         one = beyond.iloc[0]
         raise PqmError(
-            f"{file}: {one.question_id}: step {one.first_error} is marked, but the solution has {len(one.steps)} steps"
+            f"{records.origin}: {one.question_id}: step {one.first_error} is marked, but the solution has {len(one.steps)} steps"
         )
     solutions["sample_id"] = solutions.groupby("question_id").cumcount()
     questions = solutions.drop_duplicates("question_id").assign(
@@ -50,75 +51,48 @@ def write_annotated(form: str, file: Path, output: Path) -> None:
         formats.write(grades, formats.GRADES, part / "grades.parquet")
 
 
-def _processbench(file: Path) -> Iterator[Solution]:
-    """JSON lines, or one JSON list, of {id, generator, problem, steps, final_answer_correct, label}; label -1 is no error."""
-    for number, record in _records(file):
+def _processbench(records: Records) -> Iterator[Solution]:
+    """Rows {id, generator, problem, steps, final_answer_correct, label}; label -1 is no error."""
+    for number, record in records.rows:
+        where = f"{records.origin}: row {number}"
         try:
             steps, label = record["steps"], record["label"]
             question, correct, writer = record["problem"], record["final_answer_correct"], record["generator"]
         except KeyError as error:
-            raise PqmError(f"{file}: row {number}: key {error} is missing; expected ProcessBench's format") from None
+            raise PqmError(f"{where}: key {error} is missing; expected ProcessBench's format") from None
         texts = [question, *steps] if isinstance(steps, list) else [None]
         if not all(isinstance(text, str) for text in texts) or not isinstance(label, int) or label < ALL_RIGHT:
-            raise PqmError(f"{file}: row {number}: expected a problem, a list of steps and a label from -1, found {label!r}")
+            raise PqmError(f"{where}: expected a problem, a list of steps and a label from -1, found {label!r}")
         yield {
-            "question_id": question_id(question), "question": question, "answer": "unknown", "steps": steps,
+            "question_id": f"question-{question_hash(question)}", "question": question, "answer": "unknown", "steps": steps,
             "first_error": label, "correct": bool(correct), "engine": f"published, {writer}",
         }  # fmt: skip
 
 
-def question_id(question: str) -> str:
-    """Solutions of one question share it, whoever wrote them."""
-    return f"question-{hashlib.sha256(question.encode()).hexdigest()[:12]}"
-
-
-def _records(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    if not file.exists() or _text(file).lstrip()[:1] != "[":
-        yield from read_json_lines(file)
-        return
-    for number, record in enumerate(_json(file)):
-        if not isinstance(record, dict):
-            raise PqmError(f"{file}: row {number}: expected an object, found {type(record).__name__}")
-        yield number, record
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise PqmError(f"{file}: missing; expected the publishers' file") from None
-    except UnicodeDecodeError:
-        raise PqmError(f"{file}: not UTF-8 text") from None
-
-
-def _json(file: Path) -> Any:
-    try:
-        return json.loads(_text(file))
-    except json.JSONDecodeError as error:
-        raise PqmError(f"{file}: not JSON ({error})") from None
-
-
-def _champ(file: Path) -> Iterator[Solution]:
-    """CHAMP's JSON: model solutions with the span of their first wrong step; steps are paragraphs.
+def _champ(records: Records) -> Iterator[Solution]:
+    """CHAMP's one object (`v0.json` of the package champ-dataset): model solutions with the span of their first wrong step; steps are paragraphs.
 
     The data says nothing of the final answer: a solution without a wrong step counts as right.
     """
-    content = _json(file)
-    problems = content.get("problems") if isinstance(content, dict) else None
-    if not isinstance(problems, dict):
-        raise PqmError(f"{file}: not CHAMP's JSON (v0.json of the package champ-dataset); expected an object with `problems`")
-    for name, problem in problems.items():
+    content = [record.get("problems") for _, record in records.rows]
+    if len(content) != 1 or not isinstance(content[0], dict):
+        raise PqmError(
+            f"{records.origin}: not CHAMP's JSON (v0.json of the package champ-dataset); expected an object with `problems`"
+        )
+    for name, problem in content[0].items():
         try:
             question, answer = str(problem["_text"]), str(problem["_answer"] or "unknown")
             marks = [
                 (writer, str(mark["text"]), mark["start_idx"]) for writer, mark in (problem["fws_annotations"] or {}).items()
             ]
         except (KeyError, TypeError) as error:
-            raise PqmError(f"{file}: problem {name}: {error} is missing or malformed; expected CHAMP's format") from None
+            raise PqmError(
+                f"{records.origin}: problem {name}: {error} is missing or malformed; expected CHAMP's format"
+            ) from None
         for writer, text, begin in marks:
             steps, starts = _paragraphs(text)
             if not steps:
-                raise PqmError(f"{file}: problem {name}, {writer}: a solution without text")
+                raise PqmError(f"{records.origin}: problem {name}, {writer}: a solution without text")
             error_place = ALL_RIGHT if begin is None else max(0, sum(start <= begin for start in starts) - 1)
             yield {
                 "question_id": name, "question": question, "answer": answer, "steps": steps,
@@ -137,4 +111,4 @@ def _paragraphs(text: str) -> tuple[list[str], list[int]]:
     return steps, starts
 
 
-_READERS: dict[str, Callable[[Path], Iterator[Solution]]] = {"processbench": _processbench, "champ": _champ}
+_READERS: dict[str, Callable[[Records], Iterator[Solution]]] = {"processbench": _processbench, "champ": _champ}

@@ -54,9 +54,9 @@ def train(
     table, held_out = (formats.read(path, formats.LABELS) for path in (labels, validation))
     for frame, path in ((table, labels), (held_out, validation)):
         form.expect(frame, path, backbone)
-    if run.targets == "soft" and table["method"].str.contains("early stop|binary").any():
+    if run.targets == "soft" and table["method"].str.contains("early stop|binary|hard labels only").any():
         raise PqmError(
-            f"{labels}: made with early stop or binary search, which give hard labels only; the run asks for soft ones"
+            f"{labels}: made with early stop or binary search, or published, with hard labels only; the run asks for soft ones"
         )
     model, tokenizer = reward_model(backbone, seed)
     encoder = Encoder(tokenizer, form)
