@@ -237,7 +237,7 @@ def test_training_for_which_one_solution_is_too_much(train_in: TrainIn, monkeypa
 
 
 def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_stage, "scores_at", full_above(2, train_stage.scores_at))
+    monkeypatch.setattr(train_stage, "scores_at", full_above(5, train_stage.scores_at))
     with pytest.raises(Exception, match=r"the same command goes on there|reset by peer|closed"):
         in_two(lambda: train_in("cut"))
     (work,) = (tmp_path / "cut/work/train").iterdir()
