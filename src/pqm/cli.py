@@ -312,6 +312,14 @@ def table(
 
 
 @paper_app.command()
+def headline(table: Annotated[Path, typer.Argument(help="The main table, CSV.")], output: Output) -> None:
+    """Write the main table's accuracies at the largest n as JSON, for `dvc metrics`."""
+    from pqm.paper.headline import write_headline
+
+    write_headline(table, output)
+
+
+@paper_app.command()
 def figure(
     name: Annotated[str, typer.Argument(help="Which figure.")],
     output: Annotated[Path, typer.Option(help="Folder of {name}.svg, .png, .pdf and .csv.")],
