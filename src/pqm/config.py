@@ -15,6 +15,7 @@ from pqm.errors import PqmError
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _range_of_facts(facts: tuple[int, int]) -> tuple[int, int]:
@@ -42,7 +43,7 @@ class StoriesSource(Settings):
     questions: Count
     facts: FactRange
     distraction_share: Share = 0.0
-    seed: int
+    seed: Seed
 
 
 class PerturbedSource(Settings):
@@ -51,7 +52,7 @@ class PerturbedSource(Settings):
     kind: Literal["perturbed-stories"]
     of: str
     seed_questions: Count
-    seed: int
+    seed: Seed
 
 
 class FileSource(Settings):
@@ -143,7 +144,7 @@ class PretrainingConfig(Settings):
     distraction_share: Share
     excluded: tuple[str, ...] = Field(min_length=1, description="data sets whose questions never enter the training text")
     validation: str
-    seed: int
+    seed: Seed
     threads: Count = 1
 
     @model_validator(mode="after")
@@ -183,7 +184,7 @@ class RolloutsConfig(Settings):
     temperature: Positive
     max_new_tokens: Count
     questions_per_batch: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
 
@@ -207,7 +208,7 @@ class LabelsConfig(Settings):
     search: Literal["every-step", "binary"] = "every-step"
     early_stop: bool = False
     questions_per_batch: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
 
@@ -217,7 +218,7 @@ class LabelsConfig(Settings):
 class TrainingConfig(Settings):
     """What all runs share: the budget, the weighting and the seeds."""
 
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     epochs: Positive
     learning_rate: Positive
     warmup_share: Share
@@ -239,7 +240,7 @@ class RunConfig(Settings):
     targets: Literal["hard", "soft"] = "hard"
     labels: str
     backbone: str
-    seeds: tuple[int, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
     policies: tuple[str, ...] | None = Field(None, min_length=1, description="judged on these of evaluation.yaml's only")
     learning_rate: Positive | None = None
 
@@ -283,7 +284,7 @@ class EvaluationConfig(Settings):
     n: tuple[Count, ...] = Field(min_length=1)
     vote_subsets: int = Field(ge=200)
     batch_tokens: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
     @property
@@ -306,7 +307,7 @@ class PaperConfig(Settings):
     report: tuple[str, ...] = Field(min_length=1, description="runs whose step scores the report shows")
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Count
-    seed: int
+    seed: Seed
 
 
 # ---------------------------------------------------------------- reading
@@ -326,6 +327,8 @@ def load(model: type[Model], path: Path) -> Model:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise PqmError(f"{path}: no such settings file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PqmError(f"{path}: cannot be read as a settings file ({error})") from None
     except yaml.YAMLError as error:
         raise PqmError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):

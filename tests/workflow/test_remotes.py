@@ -41,7 +41,10 @@ def s3() -> Iterator[Remote]:
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     urlopen(Request(f"{endpoint}/bucket", method="PUT")).close()
-    yield "s3://bucket/pqm", {"endpointurl": endpoint, "access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
+    yield (
+        "s3://bucket/pqm",
+        {"endpointurl": endpoint, "access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"},
+    )
     server.stop()
 
 
@@ -63,7 +66,10 @@ def ssh(tmp_path: Path) -> Iterator[Remote]:
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/user.pub\n"
         f"PidFile none\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nSubsystem sftp internal-sftp\n"
     )
-    with (folder / "log").open("w") as log, subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "config"], stderr=log) as server:
+    with (
+        (folder / "log").open("w") as log,
+        subprocess.Popen([str(SSHD), "-D", "-e", "-f", folder / "config"], stderr=log) as server,
+    ):
         for _ in range(100):
             with closing(socket.socket()) as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:

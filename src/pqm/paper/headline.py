@@ -22,6 +22,8 @@ def write_headline(table: Path, output: Path) -> None:
     """
     try:
         rows = pd.read_csv(table)
+    except FileNotFoundError:
+        raise PqmError(f"{table}: missing; expected the main table") from None
     except (OSError, ValueError) as error:
         raise PqmError(f"{table}: cannot be read as the main table ({str(error).splitlines()[0]})") from None
     missing = [column for column in (*KEYS, "n", "accuracy") if column not in rows]
