@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all test check pull push times
+.PHONY: tables figures all test check remotes pull push times
 
 tables figures: $(VENV)/ready
 	snakemake --cores all results/$@
@@ -20,7 +20,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 test: $(VENV)/ready
-	pytest
+	pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # What CI checks before the tests.
 check: $(VENV)/ready
@@ -29,6 +29,10 @@ check: $(VENV)/ready
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy
+
+# What DVC needs for S3 and SSH remotes, and the S3 server that their test talks to.
+remotes: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --no-deps -r requirements-remotes.lock
 
 # A pulled file is as new as the clone, so Snakemake must be told that it is up to date: never one without the other.
 pull: $(VENV)/ready

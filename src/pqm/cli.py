@@ -194,7 +194,7 @@ def train(
     config: Config,
     output: Output,
     training: Annotated[Path, typer.Option(help="Settings that all runs share.")],
-    seed: Annotated[int, typer.Option(help="Seed of the head and of the order of the batches.")],
+    seed: Annotated[int, typer.Option(help="Seed of the head and of the order of the batches.", min=0)],
     labels: Annotated[Path, typer.Option(help="Label table to train on.")],
     validation: Annotated[Path, typer.Option(help="Label table to validate on.")],
     backbone: Annotated[Path, typer.Option(help="`transformers` folder to start from.")],
@@ -231,8 +231,8 @@ def scores(
     rollouts: Annotated[list[Path], typer.Option(help="Rollout table of each cell.")],
     output: Annotated[list[Path], typer.Option(help="Score table of each cell; of several checkpoints one after the other.")],
     kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
-    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.")] = 2048,
-    threads: Annotated[int, typer.Option(help="Threads of the job.")] = 1,
+    batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.", min=1)] = 2048,
+    threads: Annotated[int, typer.Option(help="Threads of the job.", min=1)] = 1,
     work: Work = WORK,
 ) -> None:
     """Score the steps of one or several cells (policy x benchmark) with checkpoints of one tokenizer."""
@@ -268,7 +268,7 @@ def metrics(
     evaluation: Annotated[Path, typer.Option(help="What is judged, and how.")],
     grades: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
     scores: Annotated[Path, typer.Option(help="Folder of seed-{seed}/{policy}/{benchmark}.parquet.")],
-    seeds: Annotated[list[int], typer.Option("--seed", help="Each training seed.")],
+    seeds: Annotated[list[int], typer.Option("--seed", help="Each training seed.", min=0)],
 ) -> None:
     """Judge one run by exact best-of-n on every policy and benchmark."""
     from pqm import formats
@@ -313,9 +313,9 @@ def judge(
     grades: Annotated[Path, typer.Option(help="Grade table.")],
     scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
     aggregation: Annotated[str, typer.Option(help="min, last, product or mean.")] = "min",
-    n: Annotated[list[int], typer.Option(help="Sizes of best-of-n.")] = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
+    n: Annotated[list[int], typer.Option(help="Sizes of best-of-n.", min=1)] = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples and votes.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the resamples and votes.", min=0)] = 0,
 ) -> None:
     """Print exact best-of-n with intervals for anyone's scores: no GPU, no model."""
     from pqm.paper.statistics import judge_scores
@@ -337,6 +337,14 @@ def table(
     from pqm.paper.tables import make_table
 
     make_table(name, Study(study, data, results), caption, output)
+
+
+@paper_app.command()
+def headline(table: Annotated[Path, typer.Argument(help="The main table, CSV.")], output: Output) -> None:
+    """Write the main table's accuracies at the largest n as JSON, for `dvc metrics`."""
+    from pqm.paper.headline import write_headline
+
+    write_headline(table, output)
 
 
 @paper_app.command()

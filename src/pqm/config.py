@@ -17,6 +17,7 @@ from pqm.solution import SolutionFormat
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 def _range_of_facts(facts: tuple[int, int]) -> tuple[int, int]:
@@ -107,7 +108,7 @@ class StoriesSource(Settings):
     questions: Count
     facts: FactRange
     distraction_share: Share = 0.0
-    seed: int
+    seed: Seed
 
 
 class PerturbedSource(Settings):
@@ -116,7 +117,7 @@ class PerturbedSource(Settings):
     kind: Literal["perturbed-stories"]
     of: str
     seed_questions: Count
-    seed: int
+    seed: Seed
 
 
 class SymbolicSource(Settings):
@@ -125,7 +126,7 @@ class SymbolicSource(Settings):
     kind: Literal["gsm-symbolic"]
     questions: Count
     templates: TemplateRange = (0, 99)
-    seed: int
+    seed: Seed
 
 
 QuestionFormat = Literal["gsm8k", "gsm-plus", "math500"]
@@ -230,7 +231,7 @@ class PretrainingConfig(Settings):
     excluded: tuple[str, ...] = Field(min_length=1, description="data sets whose questions never enter the training text")
     validation: str
     max_new_tokens: Count = 128
-    seed: int
+    seed: Seed
     threads: Count = 1
 
     @model_validator(mode="after")
@@ -354,7 +355,7 @@ class RolloutsConfig(Settings):
     temperature: Positive
     max_new_tokens: Count
     questions_per_batch: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
 
@@ -378,7 +379,7 @@ class LabelsConfig(Settings):
     search: Literal["every-step", "binary"] = "every-step"
     early_stop: bool = False
     questions_per_batch: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
 
@@ -428,7 +429,7 @@ class TrainingConfig(Settings):
     its rows are dealt to the processes, and each reads its own in `accumulation` parts.
     """
 
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
     epochs: Positive
     learning_rate: Positive
     warmup_share: Share
@@ -453,7 +454,7 @@ class RunConfig(Settings):
     targets: Literal["hard", "soft"] = "hard"
     labels: str
     backbone: str
-    seeds: tuple[int, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
     policies: tuple[str, ...] | None = Field(None, min_length=1, description="judged on these of evaluation.yaml's only")
     learning_rate: Positive | None = None
 
@@ -520,7 +521,7 @@ class EvaluationConfig(Settings):
     n: tuple[Count, ...] = Field(min_length=1)
     vote_subsets: int = Field(ge=200)
     batch_tokens: Count
-    seed: int
+    seed: Seed
     threads: Count = 1
 
     @property
@@ -543,7 +544,7 @@ class PaperConfig(Settings):
     report: tuple[str, ...] = Field(min_length=1, description="runs whose step scores the report shows")
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Count
-    seed: int
+    seed: Seed
 
 
 # ---------------------------------------------------------------- reading
@@ -576,6 +577,8 @@ def _content(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise PqmError(f"{path}: no such settings file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PqmError(f"{path}: cannot be read as a settings file ({error})") from None
     except yaml.YAMLError as error:
         raise PqmError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):

@@ -256,6 +256,17 @@ def test_question_in_a_disjoint_set(refuses, published, settings, tables, tmp_pa
     refuses(*verb, "--upstream", tables.questions, says=(question, "questions", "disjoint"))
 
 
+def test_perturbing_a_story_that_fills_the_week(run_cli, settings, tmp_path, out):
+    """`adding operation` needs a day that is left."""
+    source = {"kind": "stories", "questions": 2, "facts": [7, 7], "seed": 1}
+    full = tmp_path / "full.parquet"
+    assert run_cli("questions", settings("full", source=source), "--output", full) == (0, "")
+    config = settings("perturbed", source={"kind": "perturbed-stories", "of": "full", "seed_questions": 2, "seed": 1})
+    code, text = run_cli("questions", config, "--output", out, "--upstream", full)
+    assert code == 1 and text.startswith("pqm: ") and "full-00000 has a fact on every day" in text
+    assert not out.exists()
+
+
 def test_question_table_without_rows(refuses, changed, tables, out):
     empty = changed(tables.questions, lambda frame: frame.head(0))
     refuses(*grade_verb(empty, tables.rollouts, out), says=(empty, "no row", "questions"))

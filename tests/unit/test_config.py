@@ -159,3 +159,18 @@ def test_loaded_settings_cannot_be_changed(tmp_path):
     path.write_text(yaml.safe_dump(ROLLOUTS))
     with pytest.raises(ValueError, match="frozen"):
         load(RolloutsConfig, path).samples = 8
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seed_out_of_range_is_refused(seed, tmp_path):
+    assert f"key 'seed': Input should be {'greater' if seed < 0 else 'less'}" in message(
+        tmp_path / "rollouts.yaml", ROLLOUTS | {"seed": seed}
+    )
+
+
+def test_folder_or_binary_file_instead_of_settings_is_refused(tmp_path):
+    binary = tmp_path / "binary.yaml"
+    binary.write_bytes(b"\xff\xfe\xf0")
+    for path in (tmp_path, binary):
+        with pytest.raises(PqmError, match="cannot be read as a settings file"):
+            load(RolloutsConfig, path)

@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 RUNS = ["bce", "pqm-zeta4"]
@@ -56,18 +58,31 @@ def copy_project(folder: Path) -> Project:
     return Project(folder)
 
 
-@pytest.fixture(scope="session")
-def snakemake_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Built by Snakemake on one core."""
-    project = copy_project(tmp_path_factory.mktemp("snakemake") / "pqm")
-    project.run("snakemake", "--cores", "1", "all")
-    return project
+def make_pull(project: Project) -> None:
+    """What `make pull` does, in this environment."""
+    for line in (ROOT / "Makefile").read_text().split("pull: ", 1)[1].splitlines()[1:]:
+        if not line.startswith("\t"):
+            break
+        project.run(*line.split())
 
 
-@pytest.fixture(scope="session")
-def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Built by DVC on all cores, committed to git, and pushed to a remote beside it."""
-    folder = tmp_path_factory.mktemp("dvc")
+def built_once(name: str, build: Callable[[Path], None], factory: pytest.TempPathFactory) -> Project:
+    """The project that the first worker who needs it builds; the others wait for it."""
+    session = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    folder = session / name
+    with FileLock(session / f"{name}.lock"):
+        if not (folder / "built").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            build(folder)
+            (folder / "built").touch()
+    return Project(folder / "pqm")
+
+
+def build_by_snakemake(folder: Path) -> None:
+    copy_project(folder / "pqm").run("snakemake", "--cores", "1", "all")
+
+
+def build_by_dvc(folder: Path) -> None:
     project = copy_project(folder / "pqm")
     project.run("git", "init", "-q")
     project.run("git", "config", "user.email", "test@example.org")
@@ -77,4 +92,15 @@ def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project.run("git", "add", "-A")
     project.run("git", "commit", "-qm", "built")
     project.run("dvc", "push")
-    return project
+
+
+@pytest.fixture(scope="session")
+def snakemake_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Built by Snakemake on one core."""
+    return built_once("snakemake", build_by_snakemake, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Built by DVC on all cores, committed to git, and pushed to a remote beside it."""
+    return built_once("dvc", build_by_dvc, tmp_path_factory)

@@ -8,7 +8,7 @@ import pytest
 
 from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
 
-from .conftest import ROOT, Project
+from .conftest import ROOT, Project, make_pull
 
 METHODS = {
     "pass@1", "random", "pass@n", "self-consistency", "policy-likelihood", "backbone-likelihood", "proofreader",
@@ -90,6 +90,7 @@ def only_bce_is_made_again(jobs: list[tuple[str, list[str]]]) -> None:
         "reward_model",
         "scores_bce",
         "metrics",
+        "headline",
         "page",
     }
     assert results(jobs) == ABOUT_BCE
@@ -267,11 +268,7 @@ def pulled(dvc_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     folder = tmp_path_factory.mktemp("clone") / "pqm"
     dvc_project.run("git", "clone", "-q", str(dvc_project.folder), str(folder))
     clone = Project(folder)
-    makefile = (ROOT / "Makefile").read_text().split("pull: ", 1)[1].splitlines()[1:]
-    for line in makefile:
-        if not line.startswith("\t"):
-            break
-        clone.run(*line.split())
+    make_pull(clone)
     return clone
 
 

@@ -1,4 +1,5 @@
 # The files, code lists and helpers that the other files of this folder share.
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -94,6 +95,7 @@ SOURCE = {
         "paper/style.py",
         "paper/tables.py",
     ],
+    "headline": ["paper/headline.py"],
     "figures": [
         "evaluate/estimators.py",
         "evaluate/first_errors.py",
@@ -114,6 +116,7 @@ def code(part):
     return [f"src/pqm/{module}" for module in SOURCE[part]]
 
 
+@cache
 def settings(model, kind, name=None):
     """The settings of config/<study>/<kind>/<name>.yaml, or of config/<study>/<kind>.yaml."""
     path = Path(STUDY, kind, f"{name}.yaml") if name else Path(STUDY, f"{kind}.yaml")

@@ -5,6 +5,7 @@ include: "common.smk"
 TABLES = expand("results/tables/{name}.{form}", name=PAPER.tables, form=["csv", "md", "tex"])
 FIGURES = expand("results/figures/{name}.{form}", name=PAPER.figures, form=["svg", "png", "pdf", "csv"])
 REPORT = "results/report.html"
+HEADLINE = "results/tables/main.json"
 PUBLISHED_MODELS = ["6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"]
 
 
@@ -13,6 +14,7 @@ rule paper:
         TABLES,
         FIGURES,
         REPORT,
+        HEADLINE,
 
 
 rule:
@@ -107,6 +109,23 @@ for result in PAPER.figures:
             study=folder_of_settings,
         shell:
             "pqm paper figure {params.name} --output results/figures --study {params.study} > {log} 2>&1"
+
+
+# What `dvc metrics` shows.
+rule headline:
+    input:
+        table="results/tables/main.csv",
+        code=code("headline"),
+    output:
+        HEADLINE,
+    log:
+        "logs/paper/headline.log",
+    benchmark:
+        "results/benchmarks/paper/headline.tsv"
+    conda:
+        "../../envs/pqm.yaml"
+    shell:
+        "pqm paper headline {input.table} --output {output} > {log} 2>&1"
 
 
 rule page:

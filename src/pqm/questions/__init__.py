@@ -9,7 +9,7 @@ from pqm import formats
 from pqm.config import PerturbedSource, QuestionsConfig, StoriesSource, SymbolicSource
 from pqm.errors import PqmError
 from pqm.questions.published import read_published
-from pqm.questions.stories import PERTURBATIONS, Story, distract, parse_story, random_story
+from pqm.questions.stories import DAYS, PERTURBATIONS, Story, distract, parse_story, random_story
 from pqm.questions.symbolic import fresh_instances
 from pqm.records import read_records
 
@@ -75,6 +75,8 @@ def _perturbed_stories(source: PerturbedSource, name: str, seeds: pd.DataFrame, 
     random, seen = Random(f"{name} {source.seed}"), set(taken)
     rows: list[dict[str, object]] = []
     for seed in seeds.head(source.seed_questions).itertuples():
+        if len(parse_story(str(seed.question)).facts) == len(DAYS):
+            raise PqmError(f"{name}: {source.of}: {seed.question_id} has a fact on every day; expected a day left for one more")
         for kind, perturb in PERTURBATIONS.items():
             story = perturb(random, parse_story(str(seed.question)))
             while story.question in seen:
