@@ -6,7 +6,8 @@ from random import Random
 import numpy as np
 import pytest
 
-from pqm.config import Phase, SymbolicText
+from pqm.config import Phase, PretrainingConfig, SymbolicText, load
+from pqm.errors import PqmError
 from pqm.policies import symbolic_text
 from pqm.policies.corpus import IGNORED
 from pqm.policies.symbolic_text import (
@@ -168,3 +169,32 @@ def test_excluded_questions_never_come(tokenizer):
 
     excluded = frozenset(sorted(questions(frozenset()))[::2])
     assert excluded and not excluded & questions(excluded)
+
+
+PRETRAINING = {
+    "start": "language-model",
+    "text": {"kind": "gsm-symbolic", "templates": [0, 79], "vocabulary": 2048},
+    "phases": [{"steps": 1, "learning_rate": 1.0}],
+    "snapshot_every": 1,
+    "batch_tokens": 100,
+    "excluded": ["test"],
+    "validation": "validation",
+    "seed": 0,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"text": {"kind": "stories"}}, "phase 1 needs facts"),
+        ({"phases": [{"steps": 1, "learning_rate": 1.0, "facts": [1, 2]}]}, "the text is gsm-symbolic"),
+        ({"distraction_share": 0.5}, "the text is gsm-symbolic"),
+        ({"text": {"kind": "gsm-symbolic", "templates": [80, 79], "vocabulary": 2048}}, "[first, last]"),
+        ({"text": {"kind": "novels"}}, "gsm-symbolic"),
+    ],
+)
+def test_settings_that_do_not_fit_the_text_are_refused(settings, change, words):
+    load(PretrainingConfig, settings("fine", **PRETRAINING))
+    with pytest.raises(PqmError) as refusal:
+        load(PretrainingConfig, settings("pretraining", **PRETRAINING | change))
+    assert words in str(refusal.value)

@@ -52,7 +52,7 @@ def instances(numbers: tuple[int, int], random: Random) -> Iterator[Instance]:
     Raises:
         PqmError: the package is missing, or none of the templates is sound.
     """
-    templates = _templates()
+    templates = _templates(PACKAGE)
     first, last = numbers
     chosen = [number for number in range(first, last + 1) if number not in UNSOUND]
     if not chosen:
@@ -125,22 +125,22 @@ def _apply(left: float, operator: str, right: float) -> float:
 
 
 @cache
-def _templates() -> dict[int, Template]:
+def _templates(package: str) -> dict[int, Template]:
     """The templates by number.
 
     Only their two files and the helpers that these use are loaded: the whole package imports a solver that must be compiled,
     fonts, games and more, which the templates do not need.
     """
-    spec = importlib.util.find_spec(PACKAGE)
+    spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise PqmError("the package reasoning-gym is not installed; it carries the templates of GSM-Symbolic")
     root = Path(spec.submodule_search_locations[0])
-    helpers = f"{PACKAGE}.utils"
+    helpers = f"{package}.utils"
     loaded = helpers in sys.modules
     sys.modules[helpers] = sys.modules.get(helpers) or _module(helpers, root / "utils.py")
     try:
         parts = [
-            _module(f"{PACKAGE}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")
+            _module(f"{package}_{part}", root / f"arithmetic/gsm_symbolic/generators_{part}.py") for part in ("00_49", "50_99")
         ]
     finally:
         if not loaded:
