@@ -354,6 +354,19 @@ def real_solutions(
 
 
 @paper_app.command()
+def real_disagreements(
+    output: Annotated[Path, typer.Option(help="The CSV that is written.")],
+    grades: Annotated[list[Path], typer.Option(help="Grade table of each model.")],
+    questions: Annotated[Path, typer.Option(help="Question table of GSM8K's test set.")],
+    solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
+) -> None:
+    """List the published GSM8K solutions on which the graders and the publishers differ, with who is right."""
+    from pqm.paper.published import make_real_disagreements
+
+    make_real_disagreements(grades, questions, solutions, output)
+
+
+@paper_app.command()
 def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's benchmark files.")]) -> None:
     """Print what each stage took."""
     from pqm.paper.cost import records, summary
