@@ -124,7 +124,7 @@ class Grader:
     def _judge(self, tasks: Sequence[Sequence[Pair]]) -> list[tuple[Sequence[Pair], str]]:
         """Let the workers judge each task's pairs; the tasks that they did not get through, with the cause."""
         if tasks and self._pool is None:
-            # Forked from a server that holds the parser and nothing else, so that a killed worker is replaced at once.
+            # Forked from a server that has imported the parser, so that a killed worker is replaced at once.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["math_verify", __name__])
             self._pool = ProcessPool(self._workers, initializer=_prepare_worker, context=context)
