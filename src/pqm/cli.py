@@ -130,16 +130,23 @@ def sample(
 
 @rollouts_app.command()
 def published(
-    solutions: Annotated[Path, typer.Argument(help="GSM8K's file of example model solutions.")],
+    solutions: Annotated[
+        Path, typer.Argument(help="GSM8K's example model solutions, or an evaluation file of the paper's authors.")
+    ],
     output: Output,
-    questions: Annotated[Path, typer.Option(help="Question table of GSM8K's test set.")],
-    model: Annotated[str, typer.Option(help="Which model's solutions, e.g. 175b_verification.")],
+    questions: Annotated[Path, typer.Option(help="Question table that holds the questions.")],
+    form: Annotated[
+        str, typer.Option("--format", help="gsm8k, or pqm: [{question, responses: [{text, model_name}]}].")
+    ] = "gsm8k",
+    model: Annotated[
+        str | None, typer.Option(help="Which model's solutions, e.g. 175b_verification; for pqm all unless named.")
+    ] = None,
 ) -> None:
     """Read published model solutions as rollouts."""
     from pqm import formats
     from pqm.rollouts.published import read_solutions
 
-    formats.write(read_solutions(solutions, questions, model), formats.ROLLOUTS, output)
+    formats.write(read_solutions(form, solutions, questions, model), formats.ROLLOUTS, output)
 
 
 @rollouts_app.command()
@@ -323,6 +330,34 @@ def judge(
     typer.echo(judge_scores(grades, scores, aggregation, n, resamples, seed).to_markdown(index=False, floatfmt=".4f"))
 
 
+@evaluate_app.command()
+def official(
+    grades: Annotated[Path, typer.Option(help="Grade table.")],
+    scores: Annotated[Path, typer.Option(help="Anyone's score table of the same samples.")],
+    aggregation: Annotated[str, typer.Option(help="min, last, product or mean.")] = "min",
+    n: Annotated[list[int], typer.Option(help="Sizes of best-of-n.", min=1)] = [8, 16, 32, 64, 128],  # noqa: B006
+) -> None:
+    """Print best-of-n as the paper's authors measure it: the first n samples in file order, once, by their grader's rules and ours."""
+    from pqm.evaluate.official import official_table
+
+    typer.echo(official_table(grades, scores, aggregation, n).to_markdown(index=False, floatfmt=".4f"))
+
+
+@evaluate_app.command()
+def convert(
+    weights: Annotated[Path, typer.Argument(help="Weights in the authors' layout: a file, or a folder of shards.")],
+    backbone: Annotated[Path, typer.Option(help="`transformers` folder of the model that was trained.")],
+    output: Annotated[Path, typer.Option(help="The checkpoint folder that is written.")],
+    template: Annotated[
+        str, typer.Option(help="Their question template: evaluation (their numbers') or training.")
+    ] = "evaluation",
+) -> None:
+    """Turn a checkpoint of the paper's authors into one that every verb here reads; its scores stay the same."""
+    from pqm.evaluate.conversion import convert as run
+
+    run(weights, backbone, template, output)
+
+
 @paper_app.command()
 def table(
     name: Annotated[str, typer.Argument(help="Which table.")],
@@ -387,6 +422,19 @@ def real_solutions(
     from pqm.paper.published import make_real_solutions
 
     make_real_solutions(grades, solutions, output)
+
+
+@paper_app.command()
+def real_disagreements(
+    output: Annotated[Path, typer.Option(help="The CSV that is written.")],
+    grades: Annotated[list[Path], typer.Option(help="Grade table of each model.")],
+    questions: Annotated[Path, typer.Option(help="Question table of GSM8K's test set.")],
+    solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
+) -> None:
+    """List the published GSM8K solutions on which the graders and the publishers differ, with who is right."""
+    from pqm.paper.published import make_real_disagreements
+
+    make_real_disagreements(grades, questions, solutions, output)
 
 
 @paper_app.command()

@@ -354,7 +354,7 @@ def test_case_study_is_chosen_without_scores(made):
 
 def test_graders_are_counted(made):
     rows = rows_of(made, "grader_disagreement")
-    counts = rows[["both_right", "both_wrong", "only_math_verify", "only_string_rules"]].sum(axis=1)
+    counts = rows[["both_right", "both_wrong", "only_math_verify", "only_authors_rules"]].sum(axis=1)
     assert (counts == rows["samples"]).all()
 
 

@@ -83,7 +83,13 @@ SOURCE = {
         "train/data.py",
         "train/losses.py",
     ],
-    "grades": ["evaluate/__init__.py", "evaluate/grading.py", "evaluate/unanswerable.py", "questions/stories.py"],
+    "grades": [
+        "evaluate/__init__.py",
+        "evaluate/grading.py",
+        "evaluate/rules.py",
+        "evaluate/unanswerable.py",
+        "questions/stories.py",
+    ],
     "scores": ["evaluate/scores.py", "evaluate/scoring.py", "reward_model.py", "solution.py"],
     "metrics": ["evaluate/__init__.py", "evaluate/estimators.py"],
     "tables": [

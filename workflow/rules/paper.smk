@@ -166,3 +166,22 @@ rule real_solutions:
         grades=repeated("--grades", "grades"),
     shell:
         "pqm paper real-solutions --output {output} {params.grades} --solutions {input.solutions} 2>&1 | tee {log}"
+
+
+rule real_disagreements:
+    input:
+        grades=expand("data/real/grades/{model}/gsm8k.parquet", model=PUBLISHED_MODELS),
+        questions="data/real/questions/gsm8k.parquet",
+        solutions=published_solutions_file,
+        code=code("real_solutions"),
+    output:
+        "results/tables/real_disagreements.csv",
+    log:
+        "logs/paper/real_disagreements.log",
+    conda:
+        "../../envs/pqm.yaml"
+    params:
+        grades=repeated("--grades", "grades"),
+    shell:
+        "pqm paper real-disagreements --output {output} {params.grades} --questions {input.questions}"
+        " --solutions {input.solutions} 2>&1 | tee {log}"

@@ -11,13 +11,15 @@ from pqm import formats
 from pqm.config import EvaluationConfig, RunConfig
 from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, aggregate, best_of_n, pass_at_n, probability, vote
-from pqm.evaluate.grading import MATH_VERIFY, is_right, same_string
+from pqm.evaluate.grading import MATH_VERIFY, Grader
+from pqm.evaluate.rules import same_by_rules
 from pqm.evaluate.unanswerable import stated_answer
 from pqm.progress import progress, say
 from pqm.questions.stories import first_error
 
 NO_SEED = -1
 NOTHING = "none"
+SAMPLES_A_BATCH = 2000
 
 
 def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
@@ -27,22 +29,27 @@ def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
     unknown = samples.loc[~samples["question_id"].isin(table.index), "question_id"]
     if len(unknown):
         raise PqmError(f"{rollouts}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
-    rows = []
-    for row in progress(list(samples.itertuples()), "grades", "sample"):
-        gold, answer = table.at[row.question_id, "answer"], stated_answer(row.text)
-        whole = row.finish_reason == "stop"
-        rows.append(
-            {
-                "question_id": row.question_id,
-                "cluster": table.at[row.question_id, "cluster"],
-                "sample_id": row.sample_id,
-                "answer": answer if whole else None,
-                "correct": whole and is_right(answer, gold),
-                "grader": MATH_VERIFY,
-                "second_correct": whole and same_string(answer, gold),
-                "first_error": first_error(table.at[row.question_id, "question"], list(row.steps)),
-            }
-        )
+    rows: list[dict[str, Any]] = []
+    with Grader() as grader:
+        for start in progress(range(0, len(samples), SAMPLES_A_BATCH), "grades", f"{SAMPLES_A_BATCH} samples"):
+            batch = list(samples.iloc[start : start + SAMPLES_A_BATCH].itertuples())
+            answers = [stated_answer(row.text) if row.finish_reason == "stop" else None for row in batch]
+            golds = list(table.loc[[row.question_id for row in batch], "answer"])
+            for row, answer, gold, correct in zip(batch, answers, golds, grader(list(zip(answers, golds)))):
+                rows.append(
+                    {
+                        "question_id": row.question_id,
+                        "cluster": table.at[row.question_id, "cluster"],
+                        "sample_id": row.sample_id,
+                        "answer": answer,
+                        "correct": correct,
+                        "grader": MATH_VERIFY,
+                        "second_correct": same_by_rules(answer, gold),
+                        "first_error": first_error(table.at[row.question_id, "question"], list(row.steps)),
+                    }
+                )
+    if message := grader.report():
+        say(f"{rollouts}: {message}")
     return pd.DataFrame(rows).astype({"first_error": "Int64"})
 
 

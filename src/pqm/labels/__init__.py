@@ -15,7 +15,8 @@ import pandas as pd
 from pqm import formats
 from pqm.config import LabelsConfig
 from pqm.errors import PqmError
-from pqm.evaluate.grading import extract_answer, is_right
+from pqm.evaluate.grading import Grader, extract_answer
+from pqm.progress import say
 from pqm.rollouts import load_policy
 from pqm.rollouts.engine import Request
 from pqm.work import WorkFolder
@@ -134,6 +135,10 @@ def make_labels(
         labellers = {row.question_id: (row, _labeller(row)) for row in shard.itertuples() if row.question_id in by_question}
         return [one for row, labeller in labellers.values() for one in _label_question(row, labeller)]
 
+    def stated(text: str, finish_reason: str) -> str | None:
+        """The answer; a truncated solution states none."""
+        return extract_answer(text) if finish_reason == "stop" else None
+
     def _labeller(row: Any) -> StepLabeller:
         def complete(prefixes: Sequence[Prefix], count: int, first: int) -> list[list[Outcome]]:
             requests = [
@@ -141,13 +146,9 @@ def make_labels(
                 for prefix in prefixes
             ]
             groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed)
-            return [
-                [
-                    Outcome(one.finish_reason == "stop" and is_right(extract_answer(one.text), row.answer), one.n_tokens)
-                    for one in group
-                ]
-                for group in groups
-            ]
+            completed = [one for group in groups for one in group]
+            right = iter(grader([(stated(one.text, one.finish_reason), row.answer) for one in completed]))
+            return [[Outcome(next(right), one.n_tokens) for one in group] for group in groups]
 
         return StepLabeller(complete, config.completions, config.early_stop)
 
@@ -156,9 +157,8 @@ def make_labels(
         (labeller.binary if config.search == "binary" else labeller.every_step)(list(own["steps"]))
         spent = sum(one.tokens for one in labeller.estimates.values())
         made = []
-        for index, solution in enumerate(own.itertuples()):
-            answer = extract_answer(solution.text)
-            correct = solution.finish_reason == "stop" and is_right(answer, row.answer)
+        grades = grader([(stated(solution.text, solution.finish_reason), row.answer) for solution in own.itertuples()])
+        for index, (solution, correct) in enumerate(zip(own.itertuples(), grades)):
             made.append(
                 {
                     "question_id": row.question_id,
@@ -166,7 +166,7 @@ def make_labels(
                     "prompt": row.question,
                     "completions": list(solution.steps),
                     **labeller.labels(solution.steps, correct, config.search),
-                    "answer": answer,
+                    "answer": extract_answer(solution.text),
                     "correct": correct,
                     "method": method,
                     "completion_tokens": spent if index == 0 else 0,
@@ -176,4 +176,8 @@ def make_labels(
 
     size = config.questions_per_batch
     shards = [table.iloc[start : start + size] for start in range(0, len(table), size)]
-    return form.mark(work.table_by_shards(shards, rows, "labels", "batch"))
+    with Grader() as grader:
+        frame = work.table_by_shards(shards, rows, "labels", "batch")
+    if message := grader.report():
+        say(f"{questions}: {message}")
+    return form.mark(frame)

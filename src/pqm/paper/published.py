@@ -1,6 +1,7 @@
-"""What published solutions give: votes, pass@n, and how far our grades agree with their publishers'."""
+"""What published solutions give: votes, pass@n, and where our two graders and the publishers' verdict differ."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +35,53 @@ def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -
         passes.append([pass_at_n(correct, k) for k in n])
     for method, values in (("self-consistency", np.mean(votes, axis=0)), ("pass@n", np.mean(passes, axis=0))):
         rows += [{"models": "all", "method": method, "n": k, "accuracy": v, "questions": len(votes)} for k, v in zip(n, values)]
-    published = {(number, model): record[model]["is_correct"] for number, record in read_json_lines(solutions) for model in parts}
-    same = [published[int(str(row.question_id).rsplit("-", 1)[1]), row.model] == row.correct for row in pooled.itertuples()]
-    rows.append(
-        {"models": "all", "method": "agreement with is_correct", "n": 1, "accuracy": np.mean(same), "questions": len(same)}
-    )
-    say(f"{sum(same)} of {len(same)} grades agree with the publishers' is_correct ({100 * np.mean(same):.2f} %)")
+    pooled["is_correct"] = _is_correct(pooled, solutions)
+    for column, method in (
+        ("correct", "agreement with is_correct"),
+        ("second_correct", "second grader's agreement with is_correct"),
+    ):
+        same = pooled[column] == pooled["is_correct"]
+        rows.append({"models": "all", "method": method, "n": 1, "accuracy": same.mean(), "questions": len(same)})
+        say(f"{method}: {same.sum()} of {len(same)} grades ({100 * same.mean():.2f} %)")
     write_text(output, pd.DataFrame(rows).to_csv(index=False, float_format=f"%.{DIGITS}f"))
+
+
+def make_real_disagreements(grades: Sequence[Path], questions: Path, solutions: Path, output: Path) -> None:
+    """Each published GSM8K solution on which the two graders and the publishers do not all agree, with who is right.
+
+    GSM8K's gold answers are whole numbers: a stated number is right where it is that number, which no grader's rules are needed
+    for. An answer that is no plain number is left undecided.
+
+    Args:
+        grades: one grade table a model, named `{model}/...parquet`.
+        solutions: the publishers' file, whose `is_correct` is the third verdict.
+    """
+    golds = formats.read(questions, formats.QUESTIONS).set_index("question_id")["answer"]
+    pooled = pd.concat([formats.read(path, formats.GRADES).assign(model=path.parent.name) for path in grades], ignore_index=True)
+    pooled["is_correct"] = _is_correct(pooled, solutions)
+    verdicts = pooled[["correct", "second_correct", "is_correct"]].set_axis(
+        ["math-verify", "authors' rules", "publishers"], axis=1
+    )
+    table = pooled[["question_id", "model", "answer"]].assign(gold=list(golds[pooled["question_id"]])).join(verdicts)
+    table = table[verdicts.nunique(axis=1) > 1].sort_values(["question_id", "model"])
+    table["truth"] = [_same_number(row.answer, row.gold) for row in table.itertuples()]
+    table["who is right"] = [
+        ", ".join(name for name in verdicts if row[name] == row["truth"]) or "undecided" for row in table.to_dict("records")
+    ]
+    write_text(output, table.to_csv(index=False))
+    say(f"{len(table)} of {len(pooled)} solutions have verdicts that differ")
+
+
+def _is_correct(pooled: pd.DataFrame, solutions: Path) -> list[bool]:
+    """The publishers' verdict on each row."""
+    records = dict(read_json_lines(solutions))
+    return [records[int(row.question_id.rsplit("-", 1)[1])][row.model]["is_correct"] for row in pooled.itertuples()]
+
+
+def _same_number(answer: str, gold: str) -> bool | None:
+    """Whether both are the same number; None where one is no plain number."""
+    try:
+        stated, wanted = (Fraction(text.replace(",", "").strip("$ ")) for text in (answer, gold))
+    except (AttributeError, ValueError):
+        return None
+    return stated == wanted

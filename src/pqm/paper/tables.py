@@ -372,7 +372,7 @@ def _case(solutions: pd.DataFrame) -> tuple[pd.Series, str]:
 
 
 def grader_disagreement(study: Study, runs: Sequence[str]) -> Table:
-    """How often `math-verify` and the string rules give a sample the same grade."""
+    """How often `math-verify` and the authors' rules give a sample the same grade."""
     rows = []
     for policy, benchmark in study.cells:
         grades = study.grades(policy, benchmark)
@@ -385,7 +385,7 @@ def grader_disagreement(study: Study, runs: Sequence[str]) -> Table:
                 "both_right": int((first & second).sum()),
                 "both_wrong": int((~first & ~second).sum()),
                 "only_math_verify": int((first & ~second).sum()),
-                "only_string_rules": int((~first & second).sum()),
+                "only_authors_rules": int((~first & second).sum()),
             }
         )
     frame = _in_order(study, pd.DataFrame(rows))

@@ -140,7 +140,9 @@ def _other_number(random: Random, number: int | None) -> int:
     while True:
         near = number is not None and random.random() < 0.6
         other = (
-            number + random.choice((-10, -3, -2, -1, 1, 2, 3, 10)) if near and number is not None else random.randint(1, LARGEST_VALUE)
+            number + random.choice((-10, -3, -2, -1, 1, 2, 3, 10))
+            if near and number is not None
+            else random.randint(1, LARGEST_VALUE)
         )
         if other != number and 1 <= other <= LARGEST_VALUE:
             return other

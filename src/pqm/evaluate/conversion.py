@@ -1,0 +1,121 @@
+"""The authors' checkpoints as ours: a causal language model with a value head becomes a token classifier.
+
+Theirs is one state dict: the language model below `pretrained_model.` and `Linear(d, 1)` with a bias, `v_head.summary`, on its last
+hidden state. Source: `value_model.py`, `bon_eval_hf.py` and `train_main.py` of their public repository.
+"""
+
+import json
+import pickle
+from functools import reduce
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+
+from pqm import formats
+from pqm.errors import PqmError
+from pqm.reward_model import save_reward_model
+from pqm.solution import SolutionFormat
+
+STEP_TOKEN = "[PRM]"
+# They trained with the one and evaluated with the other, so their numbers are the second one's.
+TEMPLATES = {
+    "training": "[INST] {question} [/INST]\n",
+    "evaluation": "Below is an instruction that describes a task.\nWrite a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{question}\n\n### Response: Let's think step by step\n",
+}
+_BODY, _HEAD = "pretrained_model.", "v_head.summary."
+_LANGUAGE_HEADS = ("lm_head.weight", "embed_out.weight")
+
+
+def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
+    """Write the reward model folder `output`; scores are the same, the head's bias is kept.
+
+    Args:
+        weights: a safetensors or torch file, or a folder of one or of its shards with their index.
+        backbone: `transformers` folder of the model that was trained: its config and its tokenizer, to which the step token is added.
+        template: a name in `TEMPLATES`.
+
+    Raises:
+        PqmError: a file is missing or malformed, or the weights do not fit the backbone.
+    """
+    if template not in TEMPLATES:
+        raise PqmError(f"--template {template}: expected one of {', '.join(TEMPLATES)}")
+    state = {_our_name(name): tensor for name, tensor in read_weights(weights).items() if not name.endswith(_LANGUAGE_HEADS)}
+    if "score.weight" not in state:
+        raise PqmError(
+            f"{weights}: has no weights {_HEAD + 'weight'!r}; expected the authors' layout, a language model with a value head"
+        )
+    if not (backbone / "config.json").is_file():
+        raise PqmError(f"{backbone}: no config.json; expected the `transformers` folder of the backbone that was trained")
+    tokenizer = AutoTokenizer.from_pretrained(backbone)
+    tokenizer.add_tokens([STEP_TOKEN], special_tokens=True)
+    config = AutoConfig.from_pretrained(backbone, num_labels=1)
+    config.token_classification_bias, config.classifier_dropout = "score.bias" in state, 0.0
+    empty = _without_weights(config)
+    embedding = next(name for name, module in empty.named_modules() if module is empty.get_input_embeddings()) + ".weight"
+    config.vocab_size = state[embedding].shape[0] if embedding in state else config.vocab_size
+    if config.vocab_size < len(tokenizer):
+        raise PqmError(
+            f"{weights}: {config.vocab_size} embedded tokens, but the tokenizer of {backbone} with {STEP_TOKEN} has {len(tokenizer)}"
+        )
+    config.dtype = reduce(torch.promote_types, {tensor.dtype for tensor in state.values()})
+    model = _without_weights(config)
+    wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    for name in sorted({*wanted, *state}):
+        there, expected = state[name].shape if name in state else None, wanted.get(name)
+        if there != expected:
+            raise PqmError(f"{weights}: {name}: shape {_say(there)}, but a model like {backbone} has {_say(expected)}")
+    model.load_state_dict({name: tensor.to(config.dtype) for name, tensor in state.items()}, assign=True)
+    form = SolutionFormat(question_template=TEMPLATES[template], step_separator="\n", step_token=STEP_TOKEN)
+    with formats.whole_folder(output) as part:
+        save_reward_model(model, tokenizer, form, part)
+
+
+def _without_weights(config: PreTrainedConfig) -> PreTrainedModel:
+    with torch.device("meta"):
+        return AutoModelForTokenClassification.from_config(config)
+
+
+def _our_name(name: str) -> str:
+    return "score." + name.removeprefix(_HEAD) if name.startswith(_HEAD) else name.removeprefix(_BODY)
+
+
+def _say(shape: torch.Size | None) -> str:
+    return "none" if shape is None else str(tuple(shape))
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The state dict of a file, or of a folder's file or shards.
+
+    Raises:
+        PqmError: there is none, or one is missing or not whole; torch files that hold more than tensors are refused.
+    """
+    state: dict[str, Tensor] = {}
+    for file in _weight_files(path):
+        try:
+            state |= load_file(file) if file.suffix == ".safetensors" else torch.load(file, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            raise PqmError(f"{file}: missing; expected a checkpoint's weights") from None
+        except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PqmError(f"{file}: not a state dict of tensors, or cut while it was written ({reason})") from None
+    return state
+
+
+def _weight_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        index = path / f"{name}.index.json"
+        if index.is_file():
+            try:
+                return [path / shard for shard in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise PqmError(f"{index}: not an index of shards; expected JSON with `weight_map`") from None
+        if (path / name).is_file():
+            return [path / name]
+    raise PqmError(f"{path}: neither model.safetensors nor pytorch_model.bin, whole or in shards with an index")

@@ -1,0 +1,59 @@
+"""The protocol of the paper's authors, to set their numbers beside ours: the first n samples in file order, once, no interval.
+
+Ours, `pqm evaluate judge`, is the expectation over all subsets of n.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pqm import formats
+from pqm.errors import PqmError
+from pqm.evaluate import join
+from pqm.evaluate.estimators import Bools, Floats, aggregate, first_n, probability
+
+
+def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int]) -> pd.DataFrame:
+    """Accuracy over all questions of each method and n, by the authors' grader and by `math-verify`.
+
+    Raises:
+        PqmError: a sample has no score, or a question has fewer samples than the largest n.
+    """
+    joined = join(formats.read(grades, formats.GRADES), formats.read(scores, formats.SCORES), scores)
+    questions = [group.sort_values("sample_id") for _, group in joined.groupby("question_id", sort=True)]
+    few = min(questions, key=len)
+    if len(few) < max(n):
+        raise PqmError(f"{grades}: question {few['question_id'].iloc[0]!r}: {len(few)} samples, but n = {max(n)} is asked for")
+    found: dict[tuple[str, int], list[list[float]]] = {}
+    for group in questions:
+        answers = [answer if isinstance(answer, str) else None for answer in group["answer"]]
+        solutions = np.array([aggregate(steps, aggregation) for steps in group["step_scores"]])
+        verdicts = [group["second_correct"].to_numpy(), group["correct"].to_numpy()]
+        ones, weights = np.ones(len(group)), probability(solutions)
+        for size in n:
+            methods = {
+                "best-of-n": [first_n(solutions, correct, size) for correct in verdicts],
+                "best-of-n + self-consistency": [first_n_vote(answers, correct, weights, size) for correct in verdicts],
+                "self-consistency": [first_n_vote(answers, correct, ones, size) for correct in verdicts],
+                "pass@n": [float(correct[:size].any()) for correct in verdicts],
+            }
+            for method, values in methods.items():
+                found.setdefault((method, size), []).append(values)
+    rows = [(*key, len(questions), *np.mean(values, axis=0)) for key, values in found.items()]
+    return pd.DataFrame(rows, columns=["method", "n", "questions", "authors' rules", "math-verify"]).sort_values(
+        ["method", "n"], kind="stable", ignore_index=True
+    )
+
+
+def first_n_vote(answers: Sequence[str | None], correct: Bools, weights: Floats, n: int) -> float:
+    """Whether the answer with the largest sum of weights among the first n samples is right (1 or 0).
+
+    The first of equals; no answer (None) is an answer like any other, as in the authors' code, which is as right as the first
+    sample that states it. All of shape [M], M >= n.
+    """
+    totals: dict[str | None, float] = {}
+    for answer, weight in zip(answers[:n], weights):
+        totals[answer] = totals.get(answer, 0.0) + float(weight)
+    return float(correct[answers.index(max(totals, key=lambda answer: totals[answer]))])
