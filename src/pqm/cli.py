@@ -438,6 +438,15 @@ def real_disagreements(
 
 
 @paper_app.command()
+def budget(study: StudyFolder) -> None:
+    """Print what a study will cost: GPU hours and disk, from its settings and its assumptions.yaml."""
+    from pqm.paper.budget import budget as reckon
+    from pqm.paper.study import Study
+
+    typer.echo(reckon(Study(study)))
+
+
+@paper_app.command()
 def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's benchmark files.")]) -> None:
     """Print what each stage took."""
     from pqm.paper.cost import records, summary

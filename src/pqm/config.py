@@ -508,14 +508,15 @@ class ResourcesConfig(Settings):
 class EvaluationConfig(Settings):
     """Which policies and benchmarks are judged, and how.
 
-    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions. `references` is what the
-    reference backbone says without reward training: the likelihood of a solution, and its own mark.
+    `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions; a study without results
+    that need them leaves them out. `references` is what the reference backbone says without reward training: the likelihood of a
+    solution, and its own mark.
     """
 
     policies: tuple[str, ...] = Field(min_length=1)
     benchmarks: tuple[str, ...] = Field(min_length=1)
-    validation: str
-    audit: str
+    validation: str | None = None
+    audit: str | None = None
     reference_backbone: str
     references: tuple[Literal["likelihood", "proofreader"], ...] = ("likelihood", "proofreader")
     n: tuple[Count, ...] = Field(min_length=1)
@@ -527,7 +528,7 @@ class EvaluationConfig(Settings):
     @property
     def scored(self) -> tuple[str, ...]:
         """Every data set that each checkpoint scores."""
-        return (*self.benchmarks, self.validation, self.audit)
+        return (*self.benchmarks, *(name for name in (self.validation, self.audit) if name is not None))
 
     @model_validator(mode="after")
     def _n_rises(self) -> "EvaluationConfig":
@@ -545,6 +546,43 @@ class PaperConfig(Settings):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     resamples: Count
     seed: Seed
+
+
+# ---------------------------------------------------------------- assumptions.yaml
+
+
+class TextSizes(Settings):
+    """A data set's number of questions and its mean lengths: tokens of a question and of a solution, steps of a solution."""
+
+    questions: Count
+    question_tokens: Count
+    solution_tokens: Count
+    steps: Count
+
+
+class UsedShares(Settings):
+    """The share of a GPU's peak that each kind of work reaches."""
+
+    sampling: Share
+    training: Share
+    scoring: Share
+
+
+class AssumptionsConfig(Settings):
+    """What `pqm paper budget` reckons with; nothing else reads it.
+
+    `policies` and `backbones` say which of the models in `parameters` each of the study's is, `label_tokens` how many tokens an
+    epoch of a label set has.
+    """
+
+    gpu: str
+    peak_flops: Positive
+    reached: UsedShares
+    parameters: dict[str, Positive]
+    policies: dict[str, str]
+    backbones: dict[str, str]
+    datasets: dict[str, TextSizes]
+    label_tokens: dict[str, Positive]
 
 
 # ---------------------------------------------------------------- reading

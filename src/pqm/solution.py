@@ -5,11 +5,12 @@ training and scoring is the commonest silent error of process reward models).
 """
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from pqm.errors import PqmError
 
@@ -22,28 +23,49 @@ class SolutionFormat(BaseModel):
     A policy reads `prompt(question)` and writes steps closed by `step_separator`. A reward model reads the
     same text with `step_token` at the end of each step and is scored there; where both are the same token
     it reads exactly what the policy wrote.
+
+    A `step_heading` such as "Step {number}: " says that steps begin with numbered headings: a text is cut there instead of at
+    separators, and every step gets its heading anew. The template may end with the first one, for the policy to go on from.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     question_template: str = "{question}\n"
     step_separator: str = "\n"
+    step_heading: str = ""
     step_token: str = "\n"
+
+    @field_validator("step_heading")
+    @classmethod
+    def _heading_is_numbered(cls, heading: str) -> str:
+        if heading and "{number}" not in heading:
+            raise ValueError("must say {number} where a step's number stands")
+        return heading
 
     def prompt(self, question: str) -> str:
         return self.question_template.replace("{question}", question)
 
     def prefix(self, question: str, steps: Sequence[str]) -> str:
         """What a policy continues from: the prompt and the closed steps."""
-        return self.prompt(question) + "".join(step + self.step_separator for step in steps)
+        prompt = self.prompt(question)
+        if steps and self.step_heading:
+            prompt = prompt.removesuffix(self._heading(1).strip())  # the first step brings it
+        return prompt + "".join(step + self.step_separator for step in steps)
 
     def close_step(self, step: str) -> str:
         """A step as the reward model reads it, up to and with the position that is scored."""
         return step + self.step_token
 
     def split(self, completion: str) -> list[str]:
-        """The steps of a sampled text; empty lines are no steps."""
-        return [step for step in completion.split(self.step_separator) if step.strip()]
+        """The steps of a sampled text; empty ones are no steps."""
+        if not self.step_heading:
+            return [step for step in completion.split(self.step_separator) if step.strip()]
+        numbered = re.escape(self.step_heading.strip()).replace(re.escape("{number}"), r"\d+")
+        texts = [text.strip() for text in re.split(numbered, completion) if text.strip()]
+        return [self._heading(number) + text for number, text in enumerate(texts, start=1)]
+
+    def _heading(self, number: int) -> str:
+        return self.step_heading.replace("{number}", str(number))
 
     @property
     def between_steps(self) -> str:
@@ -59,18 +81,21 @@ class SolutionFormat(BaseModel):
         return frame
 
     def expect(self, frame: pd.DataFrame, table: Path, checkpoint: Path) -> None:
-        """Refuse a table whose steps were cut at another separator; one that does not say (made elsewhere) is taken as it is.
+        """Refuse a table whose steps were cut in another way; one that does not say (made elsewhere) is taken as it is.
 
         Templates and step tokens may differ: a policy's are its own, and a reward model reads every text in the one format that
         its checkpoint stores, in training and in scoring.
         """
         other = frame.attrs.get("solution_format")
         try:
-            same = other is None or SolutionFormat.model_validate_json(other).step_separator == self.step_separator
+            same = other is None or SolutionFormat.model_validate_json(other)._cut() == self._cut()
         except ValueError:
             same = False
         if not same:
             raise PqmError(f"{table}: its steps are in the solution format {other}, {checkpoint} reads {self.model_dump_json()}")
+
+    def _cut(self) -> tuple[str, str]:
+        return self.step_separator, self.step_heading
 
     @classmethod
     def load(cls, folder: Path) -> "SolutionFormat":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pqm.config import (
     AnnotatedConfig,
+    AssumptionsConfig,
     BackboneConfig,
     EvaluationConfig,
     LabelsConfig,
@@ -41,6 +42,7 @@ MODELS: dict[str, type[Settings]] = {
     "labels": LabelsConfig,
     "runs": RunConfig,
     "training.yaml": TrainingConfig,
+    "assumptions.yaml": AssumptionsConfig,
     "evaluation.yaml": EvaluationConfig,
     "paper.yaml": PaperConfig,
     "resources.yaml": ResourcesConfig,

@@ -1,5 +1,6 @@
 # The files, code lists and helpers that the other files of this folder share.
 from functools import cache
+import re
 from pathlib import Path
 
 import yaml
@@ -141,7 +142,11 @@ def label_settings(name):
 
 def names(kind):
     """Which items of a kind the study has: one file each."""
-    return sorted(path.stem for path in Path(STUDY, kind).glob("*.yaml"))
+    found = sorted(path.stem for path in Path(STUDY, kind).glob("*.yaml"))
+    for name in found:
+        if not re.fullmatch(r"[\w-]+", name):
+            raise WorkflowError(f"{STUDY}/{kind}/{name}.yaml: expected a name of letters, digits, - and _")
+    return found
 
 
 def known(kind, name, user):
@@ -179,7 +184,7 @@ RUNS = [known("runs", config["run"], "--config run")] if "run" in config else na
 LABELS = names("labels")
 POLICIES = [known("policies", policy, f"{STUDY}/evaluation.yaml") for policy in EVALUATION.policies]
 BENCHMARKS = [known("questions", benchmark, f"{STUDY}/evaluation.yaml") for benchmark in EVALUATION.benchmarks]
-AUDIT = known("labels", EVALUATION.audit, f"{STUDY}/evaluation.yaml")
+AUDIT = EVALUATION.audit and known("labels", EVALUATION.audit, f"{STUDY}/evaluation.yaml")
 # What every checkpoint scores: the benchmarks, and the sets that thresholds and audits are made from.
 SCORED = [known("questions", name, f"{STUDY}/evaluation.yaml") for name in EVALUATION.scored]
 CELLS = [f"{policy}/{dataset}" for policy in POLICIES for dataset in SCORED]
@@ -223,13 +228,14 @@ if "proofreader" in EVALUATION.references and settings(BackboneConfig, "backbone
     raise WorkflowError(
         f"{STUDY}/evaluation.yaml: references: backbone {reference!r} comes from elsewhere and has no mark; leave proofreader out"
     )
-audited = label_settings(AUDIT)
-if isinstance(audited, PublishedLabelsConfig):
-    raise WorkflowError(f"{STUDY}/labels/{AUDIT}.yaml: the audit set has Monte Carlo labels; expected no source")
-if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
-    raise WorkflowError(
-        f"{STUDY}/labels/{AUDIT}.yaml: the audit set labels every step of the judged policies' rollouts on {AUDIT}"
-    )
+if AUDIT:
+    audited = label_settings(AUDIT)
+    if isinstance(audited, PublishedLabelsConfig):
+        raise WorkflowError(f"{STUDY}/labels/{AUDIT}.yaml: the audit set has Monte Carlo labels; expected no source")
+    if audited.dataset != AUDIT or audited.early_stop or audited.search == "binary" or set(audited.policies) - set(POLICIES):
+        raise WorkflowError(
+            f"{STUDY}/labels/{AUDIT}.yaml: the audit set labels every step of the judged policies' rollouts on {AUDIT}"
+        )
 for kind, results, needs in (("table", PAPER.tables, TABLE_NEEDS), ("figure", PAPER.figures, FIGURE_NEEDS)):
     for result, about in results.items():
         if result not in needs:
@@ -237,6 +243,8 @@ for kind, results, needs in (("table", PAPER.tables, TABLE_NEEDS), ("figure", PA
         if not about and set(needs[result]) & OF_RUNS:
             raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is about runs; name at least one")
         for need in needs[result]:
+            if need in ("audit", "validation") and not getattr(EVALUATION, need):
+                raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} needs {need}; name it in {STUDY}/evaluation.yaml")
             if need.startswith("table ") and need.removeprefix("table ") not in PAPER.tables:
                 raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is drawn from {need}, which is not listed")
 for run in dict.fromkeys(run for about in (*PAPER.tables.values(), *PAPER.figures.values(), PAPER.report) for run in about):
@@ -485,6 +493,7 @@ def needed(need, runs):
         "checkpoints": [f"results/checkpoints/{run}/seed-{seed}" for run in names("runs") for seed in seeds(run)],
         "grades": grades,
         "audit": [f"data/labels/{AUDIT}.parquet"],
+        "validation": [],  # its scores are among "scores"
         "benchmarks": [*benchmark_files(), *everything, *(f"data/pretraining/{name}" for name in names("pretraining"))],
         "reported": ["config/reported.csv"],
     }[need]

@@ -8,6 +8,7 @@ it is about) and a caption in `workflow/report/`. The entry below is what the ru
     checkpoints   of every run
     grades        of every policy on every scored data set
     audit         labels of the audit set
+    validation    step scores of the validation set, for a threshold
     benchmarks    Snakemake's records of what each job took, and what the stages' counters stand in
     reported      the published numbers that a user filled in
     table NAME    another table
@@ -21,7 +22,7 @@ TABLE_NEEDS: dict[str, tuple[str, ...]] = {
     "margin_ablation": ("metrics",),
     "self_consistency": ("metrics",),
     "aggregations": ("metrics", "scores"),
-    "first_error": ("scores",),
+    "first_error": ("scores", "validation"),
     "case_study": ("scores",),
     "grader_disagreement": ("grades",),
     "cost": ("benchmarks", "checkpoints"),

@@ -176,7 +176,7 @@ def _audit(study: Study) -> pd.DataFrame:
     Raises:
         PqmError: a question is no story, so that nobody knows which steps are right.
     """
-    name = study.evaluation.audit
+    name = study.audit
     labelled = study.labels(name)
     labelled["steps"] = labelled["completions"].map(tuple)
     try:
@@ -286,7 +286,7 @@ def q_values_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     labelled = _audit(study)
     rows = [row | _monte_carlo_reversals(labelled) for row in _monte_carlo_places(study)]
     for run in runs:
-        parts = [study.solutions(scorer, study.evaluation.audit) for scorer in study.scorers(run)]
+        parts = [study.solutions(scorer, study.audit) for scorer in study.scorers(run)]
         means = {
             (row.question_id, row.steps): np.mean([part.at[row.Index, "step_scores"] for part in parts], axis=0)
             for row in parts[0].itertuples()
@@ -370,7 +370,7 @@ def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     truth = chosen["truth"]
     scores = []
     for scorer in study.scorers(runs[0]):
-        rows = study.solutions(scorer, study.evaluation.audit)
+        rows = study.solutions(scorer, study.audit)
         same = rows[(rows["question_id"] == chosen.question_id) & (rows["steps"] == chosen.steps)]
         scores.append(same["step_scores"].iloc[0])
     return pd.DataFrame(

@@ -43,6 +43,21 @@ class Study:
         return [(policy, benchmark) for benchmark in self.evaluation.benchmarks for policy in self.evaluation.policies]
 
     @property
+    def validation(self) -> str:
+        """The data set that thresholds are chosen on."""
+        return self._named("validation", self.evaluation.validation)
+
+    @property
+    def audit(self) -> str:
+        """The data set whose labels come from many completions."""
+        return self._named("audit", self.evaluation.audit)
+
+    def _named(self, role: str, name: str | None) -> str:
+        if name is None:
+            raise PqmError(f"{self.folder / 'evaluation.yaml'}: names no {role} set, which this result needs")
+        return name
+
+    @property
     def runs(self) -> list[str]:
         """Every reward model of the study."""
         return sorted(path.stem for path in (self.folder / "runs").glob("*.yaml"))

@@ -262,7 +262,7 @@ def first_error(study: Study, runs: Sequence[str]) -> Table:
         for method, seeds in scorers.items():
             counts, thresholds = [], []
             for scorer in seeds:
-                threshold = best_threshold(_annotated(study, scorer, study.evaluation.validation))
+                threshold = best_threshold(_annotated(study, scorer, study.validation))
                 solutions = _annotated(study, scorer, benchmark)
                 found = hits(solutions, threshold)
                 counts.append(

@@ -97,8 +97,8 @@ def _write_step(random: Random, solution: Solution, story: Story, value: int, pl
     solution.write(str(right), right=right == number)
     solution.write("=")
     true_result = apply(left, operator, right)
-    wrong = slip == "result" or true_result is None
-    result = _other_result(random, left, right, true_result) if wrong else true_result
+    slipped = slip == "result"
+    result = _other_result(random, left, right, true_result) if true_result is None or slipped else true_result
     solution.write(str(result), right=result == true_result)
     last = place == len(story.facts) - 1
     if slip == "extra" and last and len(story.facts) < len(DAYS):
