@@ -13,7 +13,7 @@ from pqm import formats, work
 from pqm.config import Architecture, Phase, PretrainingConfig, RolloutsConfig, RunConfig
 from pqm.errors import PqmError
 from pqm.policies.pretraining import pretrain
-from pqm.rollouts import make_rollouts
+from pqm.rollouts import make_rollouts, transformers_engine
 from pqm.train import train
 from pqm.work import WorkFolder, checkpoint_hash
 
@@ -124,14 +124,12 @@ def test_shards_without_rows_make_an_empty_table(tmp_path):
 
 
 def test_interrupted_rollouts_equal_uninterrupted_ones(tmp_path, policy, tables, monkeypatch):
-    import pqm.rollouts as rollouts
-
     def folder(name: str) -> WorkFolder:
         return WorkFolder(tmp_path / name, "rollouts", [ROLLOUTS], [policy, tables.questions])
 
     whole = make_rollouts(ROLLOUTS, policy, tables.questions, folder("whole"))
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(rollouts, "sample", killed_after(2, rollouts.sample))
+        patch.setattr(transformers_engine, "sample", killed_after(2, transformers_engine.sample))
         make_rollouts(ROLLOUTS, policy, tables.questions, folder("cut"))
     assert len(list(folder("cut").path.iterdir())) == 1
     pd.testing.assert_frame_equal(make_rollouts(ROLLOUTS, policy, tables.questions, folder("cut")), whole)
