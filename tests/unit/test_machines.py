@@ -20,7 +20,6 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from small import TRAINING
 
 import pqm.evaluate.scores as scores_stage
-import pqm.rollouts as rollouts_stage
 import pqm.rollouts.sampling as sampling
 import pqm.train as train_stage
 from pqm import formats
@@ -28,7 +27,7 @@ from pqm.config import RolloutsConfig, RunConfig
 from pqm.devices import claim
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer, score
-from pqm.rollouts import make_rollouts
+from pqm.rollouts import make_rollouts, transformers_engine
 from pqm.train import train
 from pqm.train.data import Batch, parts
 from pqm.train.losses import IGNORED
@@ -192,7 +191,7 @@ def test_sampling_that_is_told_to_stop_loses_no_finished_shard(
 
     assert run("whole.parquet") == 0
     with monkeypatch.context() as patch:
-        patch.setattr(rollouts_stage, "sample", calls(rollouts_stage.sample, 2, terminate))
+        patch.setattr(transformers_engine, "sample", calls(transformers_engine.sample, 2, terminate))
         assert run("cut.parquet") == 143
     assert [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()] == ["shard-000000.pickle"]
     assert not (tmp_path / "cut.parquet").exists() and not list(tmp_path.rglob("*.part"))

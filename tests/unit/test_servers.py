@@ -288,7 +288,7 @@ PICK = {"pretraining": "p", "metric": "pass_at_1"}
 MISTAKES = {
     "nothing": ({}, "give exactly one of pick"),
     "both": ({"pick": PICK, "server": {"url": "http://x/v1", "model": "m"}, "format": FORM}, "give exactly one of pick"),
-    "no format": ({"server": {"url": "http://x/v1", "model": "m"}}, "a server needs format"),
+    "no format": ({"server": {"url": "http://x/v1", "model": "m"}}, "a model from elsewhere states its format"),
     "two places": ({"server": {"url": "u", "command": "c {port}", "model": "m"}, "format": FORM}, "give either url"),
     "no port": ({"server": {"command": "serve", "model": "m"}, "format": FORM}, "command must say {port}"),
     "study's own": ({"server": {"url": "u", "model": "m", "body": {"top_p": 0.9}}, "format": FORM}, "top_p is set by the study"),

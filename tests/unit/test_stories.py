@@ -279,7 +279,7 @@ def test_a_wrong_noun_is_a_wrong_word_but_no_wrong_step():
 
 def test_every_kind_of_slip_is_planted():
     story = parse_story(QUESTION)
-    texts = {" ".join(slipped_solution(Random(seed), story, 1.0).words[:12]) for seed in range(400)}
+    texts = {" ".join(slipped_solution(Random(seed), story, 0.5).words) for seed in range(400)}
     patterns = {
         "fact": r"^(?!monday)",
         "noun": r"^monday (?!aunt)\w+ gives 8 , 7",
@@ -289,7 +289,8 @@ def test_every_kind_of_slip_is_planted():
         "operator": r"gives 8 , 7 [-x/]",
         "right": r"gives 8 , 7 \+ (?!8 )",
         "result": r"7 \+ 8 = (?!15 )",
-        "answer": r"7 \+ 8 = 15 ,",
+        "answer": r"^monday aunt gives 8 , 7 \+ 8 = 15 ,",
+        "extra": r"= \d+ \n thursday",
     }
     assert set(patterns) == set(SLIPS)
     found = {kind for kind, pattern in patterns.items() if any(re.search(pattern, text) for text in texts)}
@@ -427,7 +428,8 @@ def kinds_of(batches):
 
 
 def test_slipped_share_decides_how_many_solutions_slip():
-    assert set(kinds_of(islice(corpus(slipped_share=1.0, slip_chance=1.0).batches(), 3))) == {"slipped"}
+    all_slip = list(kinds_of(islice(corpus(slipped_share=1.0, slip_chance=1.0).batches(), 3)))
+    assert all_slip.count("slipped") / len(all_slip) > 0.95  # a day too many has no place in a step that is not the last
     kinds = list(kinds_of(islice(corpus(slipped_share=0.5, slip_chance=1.0).batches(), 20)))
     assert set(kinds) == {"slipped", "worked"}
     assert kinds.count("slipped") / len(kinds) == pytest.approx(0.5, abs=0.1)
