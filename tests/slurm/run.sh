@@ -77,7 +77,7 @@ cd "$project"
 export PYTHONPATH=$project/src OMP_NUM_THREADS=1
 cp -rT tests/tiny config/tiny
 echo "study: tiny" > params.yaml
-sed -i 's/^epochs: .*/epochs: 300.0/; s/^checkpoint_every: .*/checkpoint_every: 200/' config/tiny/training.yaml
+sed -i 's/^epochs: .*/epochs: 100.0/; s/^checkpoint_every: .*/checkpoint_every: 200/' config/tiny/training.yaml
 printf 'rollouts: {gpus: 1}\ntrain: {gpus: 1, memory_mb: 1000, minutes: 30}\nevaluate: {gpus: 1}\n' > config/tiny/resources.yaml
 
 begin=$SECONDS
