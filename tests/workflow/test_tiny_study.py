@@ -228,14 +228,21 @@ def test_missing_published_data_is_told_in_one_sentence(snakemake_project: Proje
     assert "nowhere/gsm8k" in output and "real_data=FOLDER" in output
 
 
+# What needs published data, and is no part of a study.
+REAL = {"real_solutions", "real_disagreements"}
+
+
 @pytest.mark.skipif(not (ROOT.parent / "shared/data").exists(), reason="the published data is not beside the checkout")
 def test_published_solutions_agree_with_their_publishers(snakemake_project: Project) -> None:
     data = ROOT.parent / "shared/data"
-    snakemake_project.run("snakemake", "results/tables/real_solutions.csv", "--config", f"real_data={data}")
+    targets = [f"results/tables/{name}.csv" for name in sorted(REAL)]
+    snakemake_project.run("snakemake", *targets, "--config", f"real_data={data}")
     table = pd.read_csv(snakemake_project.folder / "results/tables/real_solutions.csv")
     agreement = table[table["method"] == "agreement with is_correct"].iloc[0]
     assert agreement["questions"] == 5276
     assert agreement["accuracy"] >= 0.995
+    disagreements = pd.read_csv(snakemake_project.folder / "results/tables/real_disagreements.csv")
+    assert len(disagreements) == 15 and set(disagreements["who is right"]) == {"math-verify, publishers"}
     for dataset, size in (("gsm8k", 1319), ("gsm-plus", 2400), ("math500", 500)):
         target = f"data/real/questions/{dataset}.parquet"
         snakemake_project.run("snakemake", target, "--config", f"real_data={data}")
@@ -252,9 +259,9 @@ TIMED = {"cost", "compute"}
 
 def test_dvc_on_two_cores_and_snakemake_on_one_give_the_same_numbers(snakemake_project: Project, dvc_project: Project) -> None:
     files = [path for kind in ("tables", "figures") for path in (snakemake_project.folder / "results" / kind).glob("*.csv")]
-    assert {path.stem for path in files} - {"real_solutions"} == set(RESULTS)
+    assert {path.stem for path in files} - REAL == set(RESULTS)
     for path in files:
-        if path.stem not in TIMED | {"real_solutions"}:
+        if path.stem not in TIMED | REAL:
             assert (dvc_project.folder / path.relative_to(snakemake_project.folder)).read_bytes() == path.read_bytes(), path.stem
 
 
