@@ -429,7 +429,7 @@ def kinds_of(batches):
 
 def test_slipped_share_decides_how_many_solutions_slip():
     all_slip = list(kinds_of(islice(corpus(slipped_share=1.0, slip_chance=1.0).batches(), 3)))
-    assert all_slip.count("slipped") / len(all_slip) > 0.95  # a day too many has no place in a step that is not the last
+    assert all_slip.count("slipped") / len(all_slip) > 0.9  # a day too many has no place in a step that is not the last
     kinds = list(kinds_of(islice(corpus(slipped_share=0.5, slip_chance=1.0).batches(), 20)))
     assert set(kinds) == {"slipped", "worked"}
     assert kinds.count("slipped") / len(kinds) == pytest.approx(0.5, abs=0.1)

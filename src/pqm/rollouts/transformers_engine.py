@@ -24,7 +24,7 @@ class TransformersEngine:
 
     def __init__(self, folder: Path, threads: int) -> None:
         torch.set_num_threads(threads)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.eos_token_id is None:
             raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")

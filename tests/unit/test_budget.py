@@ -1,0 +1,81 @@
+"""What a study will cost, against sums made by hand."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pqm.errors import PqmError
+from pqm.paper.budget import Budget, budget
+from pqm.paper.study import Study
+
+ROOT = Path(__file__).parents[2]
+ASSUMED = {
+    "gpu": "a GPU of one petaflop",
+    "peak_flops": 1e15,
+    "reached": {"sampling": 0.1, "training": 0.5, "scoring": 0.2},
+    "parameters": {"small": 1e9, "large": 1e10},
+    "policies": {"weak": "small", "final": "large"},
+    "backbones": {"proofreader": "small", "language-model": "small"},
+    "datasets": {
+        name: {"questions": 10, "question_tokens": 100, "solution_tokens": 50, "steps": 5}
+        for name in ("train", "test", "perturbed", "validation", "audit")
+    },
+    "label_tokens": {"train": 1e6, "validation": 1e5, "audit": 1e5},
+}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The tiny study's settings with assumptions of round numbers."""
+    folder = tmp_path / "study"
+    source = ROOT / "tests" / "tiny"
+    for path in source.rglob("*.yaml"):
+        (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path.relative_to(source)).write_text(path.read_text())
+
+    def write(**changes):
+        (folder / "assumptions.yaml").write_text(yaml.safe_dump(ASSUMED | changes))
+        return Study(folder)
+
+    return write
+
+
+def test_a_job_costs_its_operations(study):
+    jobs = Budget(study()).jobs().set_index(["stage", "item"])
+    made = study()
+    samples = yaml.safe_load((made.folder / "rollouts" / "test.yaml").read_text())["samples"]
+    written = 10 * (100 + samples * 50)
+    policy = made.evaluation.policies[0]
+    assert jobs.at[("rollouts", f"{policy}/test"), "tokens"] == written
+    parameters = ASSUMED["parameters"][ASSUMED["policies"][policy]]
+    assert jobs.at[("rollouts", f"{policy}/test"), "gpu_hours"] == pytest.approx(2 * parameters * written / 1e14 / 3600)
+    run = made.runs[0]
+    seed = made.seeds(run)[0]
+    trained = 1e6 * made.training.epochs
+    assert jobs.at[("train", f"{run}/seed-{seed}"), "gpu_hours"] == pytest.approx(6 * 1e9 * trained / 5e14 / 3600)
+    assert jobs.at[("train", f"{run}/seed-{seed}"), "disk_gb"] == pytest.approx(2.0)
+    assert jobs.at[("policies", "large"), "disk_gb"] == pytest.approx(20.0)
+
+
+def test_a_result_costs_its_runs(study):
+    reckoned = Budget(study())
+    jobs = reckoned.jobs()
+    made = reckoned.results(jobs).set_index("result")
+    main = study().paper.tables["main"]
+    train = jobs[jobs["stage"] == "train"].set_index("item")["gpu_hours"]
+    names = [f"{run}/seed-{seed}" for run in main for seed in study().seeds(run)]
+    assert made.at["table main", "checkpoints"] == len(names)
+    assert made.at["table main", "training_hours"] == pytest.approx(train[names].sum())
+    assert made.at["figure best_of_n", "training_hours"] == made.at["table main", "training_hours"]
+    assert made.at["table cost", "training_hours"] == 0
+
+
+def test_what_the_assumptions_leave_out_is_said(study):
+    with pytest.raises(PqmError, match=r"assumptions.yaml: policies says nothing of 'weak'"):
+        Budget(study(policies={"final": "large"})).jobs()
+
+
+def test_the_docs_show_the_paper_study():
+    """The tables of docs/scale.md are what the verb prints."""
+    assert budget(Study(ROOT / "config" / "paper")).strip() in (ROOT / "docs" / "scale.md").read_text()
