@@ -138,7 +138,7 @@ HARMLESS = {
     "rollouts": {"reward_model"},
     "labels": {"reward_model"},
     "grades": {"evaluate/estimators"},
-    "metrics": {"evaluate/grading", "questions/stories"},
+    "metrics": {"evaluate/grading", "evaluate/rules", "questions/stories"},
     "tables": {"questions/stories"},
     "report": {"questions/stories", "paper/tables"},
     "real_solutions": {"paper/tables"},
