@@ -223,12 +223,13 @@ def grades(
     output: Output,
     questions: Annotated[Path, typer.Option(help="Question table.")],
     rollouts: Annotated[Path, typer.Option(help="Rollout table.")],
+    threads: Annotated[int, typer.Option(help="Worker processes for the answers that need a parser.", min=1)] = 1,
 ) -> None:
     """Grade every sample."""
     from pqm import formats
     from pqm.evaluate import grade
 
-    formats.write(grade(questions, rollouts), formats.GRADES, output)
+    formats.write(grade(questions, rollouts, threads), formats.GRADES, output)
 
 
 @evaluate_app.command()

@@ -143,7 +143,7 @@ HARMLESS = {
     "rollouts": {"reward_model", "policies/served"},
     "labels": {"reward_model", "policies/served"},
     "grades": {"evaluate/estimators"},
-    "metrics": {"evaluate/grading", "evaluate/unanswerable", "questions/stories"},
+    "metrics": {"evaluate/grading", "evaluate/rules", "evaluate/unanswerable", "questions/stories"},
     "tables": {"questions/stories"},
     "report": {"questions/stories", "paper/tables"},
     "real_solutions": {"paper/tables"},

@@ -22,7 +22,7 @@ NOTHING = "none"
 SAMPLES_A_BATCH = 2000
 
 
-def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
+def grade(questions: Path, rollouts: Path, workers: int = 1) -> pd.DataFrame:
     """The answer of every sample and whether it is right; a truncated sample is wrong whatever it says."""
     table = formats.read(questions, formats.QUESTIONS).set_index("question_id")
     samples = formats.read(rollouts, formats.ROLLOUTS)
@@ -30,7 +30,7 @@ def grade(questions: Path, rollouts: Path) -> pd.DataFrame:
     if len(unknown):
         raise PqmError(f"{rollouts}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
     rows: list[dict[str, Any]] = []
-    with Grader() as grader:
+    with Grader(workers=workers) as grader:
         for start in progress(range(0, len(samples), SAMPLES_A_BATCH), "grades", f"{SAMPLES_A_BATCH} samples"):
             batch = list(samples.iloc[start : start + SAMPLES_A_BATCH].itertuples())
             answers = [stated_answer(row.text) if row.finish_reason == "stop" else None for row in batch]
