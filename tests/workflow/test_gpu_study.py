@@ -51,7 +51,9 @@ def test_a_reference_backbone_from_elsewhere_has_no_mark(project: Project) -> No
 def commands(project: Project, *targets: str) -> Iterator[list[str]]:
     """The `pqm` commands behind some targets, each after those that make what it reads."""
     text = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", *targets)
-    jobs = re.findall(r"^rule \S+:\n((?:    .*\n)*)Shell command: pqm (.*?) > \S+ 2>&1$", text, flags=re.M)
+    jobs = re.findall(
+        r"^rule \S+:\n((?:    .*\n)*)Shell command: (?:exec python -m pqm\.devices 0 )?pqm (.*?) > \S+ 2>&1$", text, flags=re.M
+    )
     waiting = []
     for fields, command in jobs:
         listed = {kind: re.search(rf"^    {kind}: (.*)$", fields, flags=re.M)[1].split(", ") for kind in ("input", "output")}
