@@ -20,7 +20,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 test: $(VENV)/ready
-	pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # What CI checks before the tests.
 check: $(VENV)/ready

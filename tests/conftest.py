@@ -1,13 +1,9 @@
 import pytest
 
+# What builds the projects that the other files wait for.
+BUILDERS = ("test_tiny_study", "test_contract")
 
-@pytest.hookimpl(tryfirst=True)  # before the workers read the groups
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Shares the tests out to two workers (`make test`): builds first, what uses one build together, else a file together.
-
-    What uses both goes with the build by Snakemake, which tests edit for a moment; that by DVC is only read.
-    """
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
-    for item in items:
-        built = {"dvc_project", "snakemake_project"} & set(getattr(item, "fixturenames", ()))
-        item.add_marker(pytest.mark.xdist_group(max(built, default=item.path.stem)))
+    """Longest first, so that two workers (`make test`) end together."""
+    items.sort(key=lambda item: (item.path.stem not in BUILDERS, "workflow" not in item.path.parts))

@@ -67,15 +67,19 @@ def make_pull(project: Project) -> None:
 
 
 def built_once(name: str, build: Callable[[Path], None], factory: pytest.TempPathFactory) -> Project:
-    """The project that the first worker who needs it builds; the others wait for it."""
-    session = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
-    folder = session / name
-    with FileLock(session / f"{name}.lock"):
-        if not (folder / "built").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            build(folder)
-            (folder / "built").touch()
-    return Project(folder / "pqm")
+    """The project that the first worker who needs it builds; each worker has a copy of its own, for tests edit its files."""
+    own = factory.getbasetemp() / name
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        build(own)
+        return Project(own / "pqm")
+    built = own.parents[1] / name
+    with FileLock(f"{built}.lock"):
+        if not (built / "done").exists():
+            shutil.rmtree(built, ignore_errors=True)
+            build(built)
+            (built / "done").touch()
+    shutil.copytree(built, own, symlinks=True)
+    return Project(own / "pqm")
 
 
 def build_by_snakemake(folder: Path) -> None:
