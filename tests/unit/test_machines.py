@@ -149,7 +149,7 @@ def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path
     with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 143"):
         patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 2, told))
         in_two(lambda: train_in("cut", accumulation=2))
-    (work,) = (tmp_path / "cut/work/train").iterdir()
+    (work,) = (tmp_path / "cut" / "work" / "train").iterdir()
     assert [path.name for path in work.iterdir()] == ["state-00000002"]
     with monkeypatch.context() as patch, pytest.raises(Exception, match=r"exit code 9|reset by peer|closed"):
         patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 3, lambda: os._exit(9)))
@@ -157,7 +157,7 @@ def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path
     in_two(lambda: train_in("cut", accumulation=2))
     for file in ("model.safetensors", "training.csv"):
         assert (tmp_path / "cut/model" / file).read_bytes() == (tmp_path / "whole/model" / file).read_bytes()
-    assert not list((tmp_path / "cut/work/train").iterdir())
+    assert not list((tmp_path / "cut" / "work" / "train").iterdir())
 
 
 # ---------------------------------------------------------------- jobs that must make room
@@ -239,7 +239,7 @@ def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path:
     monkeypatch.setattr(train_stage, "scores_at", full_above(5, train_stage.scores_at))
     with pytest.raises(Exception, match=r"the same command goes on there|reset by peer|closed"):
         in_two(lambda: train_in("cut"))
-    (work,) = (tmp_path / "cut/work/train").iterdir()
+    (work,) = (tmp_path / "cut" / "work" / "train").iterdir()
     assert (work / "parts").read_text() == "2"
     in_two(lambda: train_in("cut"))
     monkeypatch.undo()
