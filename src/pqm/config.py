@@ -509,7 +509,8 @@ class EvaluationConfig(Settings):
     """Which policies and benchmarks are judged, and how.
 
     `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions; a study without results
-    that need them leaves them out. `references` is what the reference backbone says without reward training: the likelihood of a
+    that need them leaves them out. `annotated` names solutions whose first wrong step people marked, files of
+    `config/real/annotated`. `references` is what the reference backbone says without reward training: the likelihood of a
     solution, and its own mark.
     """
 
@@ -517,6 +518,7 @@ class EvaluationConfig(Settings):
     benchmarks: tuple[str, ...] = Field(min_length=1)
     validation: str | None = None
     audit: str | None = None
+    annotated: tuple[str, ...] = ()
     reference_backbone: str
     references: tuple[Literal["likelihood", "proofreader"], ...] = ("likelihood", "proofreader")
     n: tuple[Count, ...] = Field(min_length=1)

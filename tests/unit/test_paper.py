@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from itertools import combinations
 from pathlib import Path
 
@@ -46,6 +47,7 @@ RESULTS = {
         "self_consistency": ["bce", "pqm-zeta4"],
         "aggregations": ["bce", "pqm-zeta4"],
         "first_error": ["bce", "pqm-zeta4"],
+        "annotated_errors": ["bce", "pqm-zeta4"],
         "case_study": ["bce", "pqm-zeta4"],
         "grader_disagreement": [],
         "cost": [],
@@ -131,7 +133,7 @@ def study(tmp_path_factory):
     random = np.random.default_rng(0)
     config, results = folder / "config", folder / "results"
     (config / "runs").mkdir(parents=True)
-    evaluation = {"policies": POLICIES, "benchmarks": BENCHMARKS, "validation": "validation", "audit": "audit",
+    evaluation = {"policies": POLICIES, "benchmarks": BENCHMARKS, "validation": "validation", "audit": "audit", "annotated": ["marked"],
                   "reference_backbone": "proofreader", "n": [1, 2, 8], "vote_subsets": 200, "batch_tokens": 64, "seed": 0}  # fmt: skip
     training = {"seeds": list(SEEDS), "epochs": 1.0, "learning_rate": 1e-4, "warmup_share": 0.1, "clip": 1.0, "batch_tokens": 64,
                 "weighting": "trajectory", "normalizer": "factors", "checkpoint_every": 5, "validation": "validation"}  # fmt: skip
@@ -157,8 +159,17 @@ def study(tmp_path_factory):
                     )
             for kind in ("likelihood", "proofreader"):
                 write_scores(results / f"scores/references/{kind}/{policy}/{name}.parquet", questions, rollouts, 0.5, random)
-        if name == "audit":
-            write_labels(folder / "data/labels/audit.parquet", questions, pd.concat(parts), random)
+        if name in ("audit", "validation"):
+            write_labels(folder / f"data/labels/{name}.parquet", questions, pd.concat(parts), random)
+    # Solutions that people marked: the weak policy's on `test`, whose truth is known here.
+    marked = folder / "data/real/annotated/marked/grades.parquet"
+    marked.parent.mkdir(parents=True)
+    shutil.copy(results / "grades/weak/test.parquet", marked)
+    for run in RUNS:
+        for seed in SEEDS:
+            scores = results / f"scores/{run}/seed-{seed}"
+            (scores / "annotated").mkdir()
+            shutil.copy(scores / "weak/test.parquet", scores / "annotated/marked.parquet")
     judged = load(EvaluationConfig, config / "evaluation.yaml")
     for run in RUNS:
         setup = load(RunConfig, config / "runs" / f"{run}.yaml")
@@ -216,7 +227,8 @@ def test_every_result_has_its_function_its_needs_its_title_and_its_caption(capti
     assert {path.stem for path in captions.glob("*.rst")} == names
     for folder in ("config/demo", "tests/tiny"):
         paper = yaml.safe_load((ROOT / folder / "paper.yaml").read_text())
-        assert set(paper["tables"]) == set(TABLES) and set(paper["figures"]) == set(FIGURES)
+        # People marked solutions of real questions, which such a model cannot read: that table is the gpu study's.
+        assert set(paper["tables"]) == set(TABLES) - {"annotated_errors"} and set(paper["figures"]) == set(FIGURES)
 
 
 def test_every_table_is_written_three_times(made):
@@ -336,6 +348,23 @@ def test_a_better_judge_finds_more_first_errors(made):
         assert good["f1"] > 0.9 > bad["f1"]
         assert good["low"] <= good["f1"] <= good["high"]
         assert good["erroneous"] + good["correct"] == len(made.solutions("bce/seed-0", benchmark))
+
+
+def test_marked_errors_are_judged_by_a_threshold_from_monte_carlo_labels(made):
+    rows = rows_of(made, "annotated_errors").set_index("method")
+    assert set(rows["benchmark"]) == {"marked"} and set(rows["backbone"]) == {"proofreader"}
+    solutions = made.annotated("bce/seed-0", "marked")
+    assert set(rows["erroneous"] + rows["correct"]) == {len(solutions)}
+    assert rows.loc["pqm-zeta4", "f1"] > 0.9 > rows.loc["bce", "f1"]
+
+
+def test_the_first_wrong_step_of_labelled_solutions_is_the_first_label_of_zero(made):
+    labelled = made.labelled("pqm-zeta4/seed-0").set_index(["question_id", "steps"])
+    labels = made.labels("validation")
+    assert len(labelled) == len(labels)
+    for row in labels.itertuples():
+        error = labelled.loc[(row.question_id, tuple(row.completions)), "first_error"]
+        assert min(row.labels) == 1 if error == -1 else row.labels[error] == 0 and min(row.labels[:error], default=1) == 1
 
 
 def test_case_study_is_chosen_without_scores(made):

@@ -79,7 +79,7 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
     from pqm.policies import symbolic_text
 
     monkeypatch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
-    build(project, monkeypatch, "results/tables/main.csv")
+    build(project, monkeypatch, "results/tables/main.csv", "results/tables/annotated_errors.csv")
     table = pd.read_csv("results/tables/main.csv")
     assert {"bce", "pqm-zeta4", "proofreader", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
     assert set(table["benchmark"]) == {"test", "held-out"} and set(table["n"]) == {1, 2, 4}
@@ -87,6 +87,8 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
     assert snapshots[["token_auc", "step_auc"]].notna().all(axis=None)
     grades = pd.read_parquet("results/grades/weak/test.parquet")
     assert grades["first_error"].isna().all(), "nobody knows the truth of these steps"
+    marked = pd.read_csv("results/tables/annotated_errors.csv")
+    assert set(marked["benchmark"]) == {"champ"} and (marked["erroneous"] > 0).all() and (marked["correct"] > 0).all()
     templates = {
         name: {row.cluster for row in pd.read_parquet(f"data/questions/{name}.parquet").itertuples()}
         for name in ("test", "held-out")

@@ -243,8 +243,10 @@ for kind, results, needs in (("table", PAPER.tables, TABLE_NEEDS), ("figure", PA
         if not about and set(needs[result]) & OF_RUNS:
             raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is about runs; name at least one")
         for need in needs[result]:
-            if need in ("audit", "validation") and not getattr(EVALUATION, need):
+            if need in ("annotated", "audit", "validation") and not getattr(EVALUATION, need):
                 raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} needs {need}; name it in {STUDY}/evaluation.yaml")
+            if need == "validation labels":
+                known("labels", EVALUATION.validation, f"{STUDY}/paper.yaml: {kind} {result!r}")
             if need.startswith("table ") and need.removeprefix("table ") not in PAPER.tables:
                 raise WorkflowError(f"{STUDY}/paper.yaml: {kind} {result!r} is drawn from {need}, which is not listed")
 for run in dict.fromkeys(run for about in (*PAPER.tables.values(), *PAPER.figures.values(), PAPER.report) for run in about):
@@ -494,6 +496,15 @@ def needed(need, runs):
         "grades": grades,
         "audit": [f"data/labels/{AUDIT}.parquet"],
         "validation": [],  # its scores are among "scores"
+        "validation labels": [f"data/labels/{EVALUATION.validation}.parquet"],
+        "annotated": [
+            path
+            for dataset in EVALUATION.annotated
+            for path in (
+                f"data/real/annotated/{dataset}",
+                *(f"results/scores/{run}/seed-{seed}/annotated/{dataset}.parquet" for run in runs for seed in seeds(run)),
+            )
+        ],
         "benchmarks": [*benchmark_files(), *everything, *(f"data/pretraining/{name}" for name in names("pretraining"))],
         "reported": ["config/reported.csv"],
     }[need]

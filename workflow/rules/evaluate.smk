@@ -75,6 +75,32 @@ for run in RUNS:
             " {params.outputs} --batch-tokens {params.tokens} --threads {params.threads} > {log} 2>&1"
 
 
+# Solutions whose first wrong step people marked.
+rule annotated_scores:
+    input:
+        checkpoint="results/checkpoints/{run}/seed-{seed}",
+        solutions="data/real/annotated/{dataset}",
+        code=code("scores"),
+    output:
+        "results/scores/{run}/seed-{seed}/annotated/{dataset}.parquet",
+    log:
+        "logs/evaluate/annotated-{run}-{seed}-{dataset}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{run}/annotated-{seed}-{dataset}.tsv"
+    conda:
+        "../../envs/pqm.yaml"
+    threads: EVALUATION.threads
+    resources:
+        **asked("evaluate"),
+    params:
+        tokens=EVALUATION.batch_tokens,
+        threads=EVALUATION.threads,
+    shell:
+        "exec python -m pqm.devices {resources.gpu} pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
+        " --rollouts {input.solutions}/rollouts.parquet --output {output} --batch-tokens {params.tokens} --threads {params.threads}"
+        " > {log} 2>&1"
+
+
 # What the reference backbone says without any reward training: its likelihood, and its own mark.
 rule reference_scores:
     input:

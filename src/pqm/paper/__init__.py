@@ -9,6 +9,8 @@ it is about) and a caption in `workflow/report/`. The entry below is what the ru
     grades        of every policy on every scored data set
     audit         labels of the audit set
     validation    step scores of the validation set, for a threshold
+    validation labels   the set's Monte Carlo labels, where nobody knows the truth of a step
+    annotated     solutions whose first wrong step people marked, and step scores by its runs
     benchmarks    Snakemake's records of what each job took, and what the stages' counters stand in
     reported      the published numbers that a user filled in
     table NAME    another table
@@ -23,6 +25,7 @@ TABLE_NEEDS: dict[str, tuple[str, ...]] = {
     "self_consistency": ("metrics",),
     "aggregations": ("metrics", "scores"),
     "first_error": ("scores", "validation"),
+    "annotated_errors": ("annotated", "scores", "validation", "validation labels"),
     "case_study": ("scores",),
     "grader_disagreement": ("grades",),
     "cost": ("benchmarks", "checkpoints"),

@@ -1,5 +1,6 @@
 """The figures: what is drawn (a data frame, kept as CSV) and how, both functions; each named in `FIGURES`."""
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -388,6 +389,9 @@ def framework_data(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     )
 
 
+STEP_WIDTH = 62  # characters of a line that stay left of the bars
+
+
 def _draw_framework(data: pd.DataFrame) -> Figure:
     steps = len(data)
     figure, (text, bars) = plt.subplots(1, 2, figsize=(10.5, 0.55 * steps + 1.8), width_ratios=(1.7, 1))
@@ -399,11 +403,12 @@ def _draw_framework(data: pd.DataFrame) -> Figure:
     question = data["question"].iloc[0]
     cut = question.rfind(" . ", 0, len(question) // 2 + 12) + 2
     text.text(0, -1.1, f"{question[:cut]}\n{question[cut:].strip()}", fontsize=8.5, va="center")
-    text.text(0.99, -0.25, "right completions, label", fontsize=8, ha="right", va="center", color="#555555")
+    text.text(0, -0.25, "right completions, label", fontsize=8, va="center", color="#555555")
     for place, (row, colour) in enumerate(zip(data.itertuples(), colours)):
         sign, box = "+" if row.label >= 0.5 else "−", {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
-        text.text(0.02, place + 0.5, f"{row.step}   {row.text}", fontsize=9, va="center", bbox=box)
-        text.text(0.99, place + 0.5, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
+        text.text(0.11, place + 0.5, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
+        shown = textwrap.fill(row.text, STEP_WIDTH, subsequent_indent="     ")
+        text.text(0.16, place + 0.5, f"{row.step}   {shown}", fontsize=9, va="center", bbox=box)
     places = np.arange(steps) + 0.5
     bars.barh(places, data["q"], 0.6, color=colours)
     bars.axvline(0, color="black", linewidth=1)
@@ -607,6 +612,7 @@ def _draw_theory(data: pd.DataFrame) -> Figure:
     for name, colour in (("easy road", STEP_COLOURS[RIGHT]), ("hard road", "#56B4E9"), ("wrong", STEP_COLOURS[FIRST_WRONG])):
         line = part[part["series"] == name]
         roads.plot(line["x"], line["y"], color=colour, marker="o", markersize=4, label=name)
+    roads.set_ylim(bottom=part["y"].min() - 1.6)  # room for the legend
     roads.set_title(f"two roads: {100 * part['value'].iloc[0]:.0f} % reversed", fontsize=10)
     for axis in (chain, roads):
         axis.set_xlabel("step")

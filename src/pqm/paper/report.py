@@ -36,6 +36,7 @@ TITLES = {
     "self_consistency": "With self-consistency",
     "aggregations": "From steps to a solution's score",
     "first_error": "Finding the first wrong step",
+    "annotated_errors": "Finding the first wrong step, as people marked it",
     "case_study": "One solution, step by step",
     "grader_disagreement": "Two graders",
     "cost": "What it took",

@@ -13,6 +13,7 @@ from pqm import formats
 from pqm.config import EvaluationConfig, PaperConfig, RunConfig, TrainingConfig, load
 from pqm.errors import PqmError
 from pqm.evaluate import join
+from pqm.questions.stories import ALL_RIGHT
 
 REFERENCES = "references"
 
@@ -136,6 +137,20 @@ class Study:
             parts.append(join(own, formats.read(path, formats.SCORES), path))
         return pd.concat(parts, ignore_index=True) if parts else distinct.assign(step_scores=[])
 
+    def labelled(self, scorer: str) -> pd.DataFrame:
+        """The distinct solutions of the validation set; the first wrong step is what its Monte Carlo labels say."""
+        labels = self.labels(self.validation)
+        labels["steps"] = labels["completions"].map(tuple)
+        labels["first_error"] = [_first_wrong(one) for one in labels["labels"]]
+        scored = self.solutions(scorer, self.validation).drop(columns="first_error")
+        return scored.merge(labels[["question_id", "steps", "first_error"]], on=["question_id", "steps"])
+
+    def annotated(self, scorer: str, dataset: str) -> pd.DataFrame:
+        """Solutions whose first wrong step people marked, with the step scores of one checkpoint."""
+        grades = formats.read(self.data / "real/annotated" / dataset / "grades.parquet", formats.GRADES)
+        path = self.results / "scores" / scorer / "annotated" / f"{dataset}.parquet"
+        return join(grades, formats.read(path, formats.SCORES), path)
+
     def table(self, name: str) -> pd.DataFrame:
         """A table of the study that was made before."""
         path = self.results / "tables" / f"{name}.csv"
@@ -149,6 +164,11 @@ class Study:
         if not path.exists():
             raise PqmError(f"{path}: missing; run {run!r}, seed {seed} was not trained or failed")
         return dict(json.loads(path.read_text()))
+
+
+def _first_wrong(labels: Sequence[float]) -> int:
+    """The first step whose hard label is 0, as grades write it."""
+    return next((step for step, label in enumerate(labels) if label == 0), ALL_RIGHT)
 
 
 @cache

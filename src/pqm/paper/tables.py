@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,7 +50,8 @@ def _summary(study: Study, metrics: pd.DataFrame) -> pd.DataFrame:
 
 def _in_order(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     """Benchmarks and policies as the study names them, methods as printed, n rising."""
-    order = {"benchmark": study.evaluation.benchmarks.index, "policy": study.evaluation.policies.index, "method": method_order}
+    judged = (*study.evaluation.benchmarks, *study.evaluation.annotated)
+    order = {"benchmark": judged.index, "policy": study.evaluation.policies.index, "method": method_order}
     keys = [key for key in ("benchmark", "policy", "backbone", "method", "n") if key in rows]
     # Method keys are tuples, which pandas sorts when they are objects of one column.
     return rows.sort_values(
@@ -253,37 +255,72 @@ def _minima_on_last(study: Study, run: str, policy: str, benchmark: str) -> floa
 
 def first_error(study: Study, runs: Sequence[str]) -> Table:
     """F1 of finding the first wrong step on the distinct solutions of all policies, threshold from validation."""
-    paper = study.paper
     scorers = {study.run(run).method: study.scorers(run) for run in runs}
     if "proofreader" in study.evaluation.references:
         scorers["proofreader"] = ["references/proofreader"]
-    rows = []
-    for benchmark in study.evaluation.benchmarks:
-        for method, seeds in scorers.items():
-            counts, thresholds = [], []
-            for scorer in seeds:
-                threshold = best_threshold(_annotated(study, scorer, study.validation))
-                solutions = _annotated(study, scorer, benchmark)
-                found = hits(solutions, threshold)
-                counts.append(
-                    solutions[["question_id", "cluster"]]
-                    .assign(
-                        erroneous=found.erroneous.astype(float),
-                        found=(found.right & found.erroneous).astype(float),
-                        correct=(~found.erroneous).astype(float),
-                        passed=(found.right & ~found.erroneous).astype(float),
-                    )
-                    .groupby(["question_id", "cluster"], as_index=False)
-                    .sum()
-                )
-                thresholds.append(threshold)
-            rows.append({"benchmark": benchmark, "method": method} | _f1_row(counts, paper.confidence, paper.resamples, paper.seed)
-                        | {"threshold": float(np.mean(thresholds)), "seeds": len(seeds)})  # fmt: skip
-    frame = _in_order(study, pd.DataFrame(rows))
+
+    def judged(scorer: str, dataset: str) -> pd.DataFrame:
+        return _with_truth(study.solutions(scorer, dataset), dataset)
+
+    rows = [
+        _method_row(study, method, benchmark, [(judged(one, study.validation), judged(one, benchmark)) for one in seeds])
+        for benchmark in study.evaluation.benchmarks
+        for method, seeds in scorers.items()
+    ]
+    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["method"])
+
+
+def annotated_errors(study: Study, runs: Sequence[str]) -> Table:
+    """F1 of finding the step that people marked as the first wrong one, threshold from validation's Monte Carlo labels."""
+    rows = [
+        {"backbone": study.run(run).backbone}
+        | _method_row(
+            study,
+            study.run(run).method,
+            dataset,
+            [(study.labelled(one), _with_truth(study.annotated(one, dataset), dataset)) for one in study.scorers(run)],
+        )
+        for dataset in study.evaluation.annotated
+        for run in runs
+    ]
+    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["backbone", "method"])
+
+
+def _with_truth(solutions: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    known = with_known_truth(solutions)
+    if known.empty:
+        raise PqmError(f"{dataset}: no solution's first wrong step is known, which this table is about")
+    return known
+
+
+def _method_row(study: Study, method: str, benchmark: str, seeds: Sequence[tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, Any]:
+    """One method's row; `seeds` has the solutions that choose the threshold and those that are judged, for each training seed."""
+    counts, thresholds = [], []
+    for validation, solutions in seeds:
+        threshold = best_threshold(validation)
+        found = hits(solutions, threshold)
+        counts.append(
+            solutions[["question_id", "cluster"]]
+            .assign(
+                erroneous=found.erroneous.astype(float),
+                found=(found.right & found.erroneous).astype(float),
+                correct=(~found.erroneous).astype(float),
+                passed=(found.right & ~found.erroneous).astype(float),
+            )
+            .groupby(["question_id", "cluster"], as_index=False)
+            .sum()
+        )
+        thresholds.append(threshold)
+    paper = study.paper
+    f1 = _f1_over_seeds(counts, paper.confidence, paper.resamples, paper.seed)
+    return {"benchmark": benchmark, "method": method} | f1 | {"threshold": float(np.mean(thresholds)), "seeds": len(seeds)}
+
+
+def _f1_table(frame: pd.DataFrame, who: Sequence[str]) -> Table:
     shown = pd.DataFrame(
         {
             "benchmark": frame["benchmark"],
-            "method": frame["method"].map(printed),
+            **{column: frame[column].map(printed if column == "method" else str) for column in who},
             "first error found": frame["on_erroneous"].map(_share),
             "right solutions passed": frame["on_correct"].map(_share),
             "F1": _percent(frame, "f1"),
@@ -299,14 +336,7 @@ def _share(value: float) -> str:
     return f"{value:.1%}" if value == value else "no such solution"
 
 
-def _annotated(study: Study, scorer: str, dataset: str) -> pd.DataFrame:
-    solutions = with_known_truth(study.solutions(scorer, dataset))
-    if solutions.empty:
-        raise PqmError(f"{dataset}: no solution's first wrong step is known, which this table is about")
-    return solutions
-
-
-def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, seed: int) -> dict[str, float]:
+def _f1_over_seeds(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, seed: int) -> dict[str, float]:
     """F1 averaged over seeds with its interval; `counts` has a row a question for each seed."""
     clusters = counts[0].set_index("question_id")["cluster"]
     bootstrap = Bootstrap(clusters, resamples, seed)
@@ -335,7 +365,7 @@ def _f1_row(counts: Sequence[pd.DataFrame], confidence: float, resamples: int, s
 def case_study(study: Study, runs: Sequence[str]) -> Table:
     """One solution, step by step; which one is fixed by a rule that looks at no score."""
     benchmark = study.evaluation.benchmarks[0]
-    solution, rule = _case(_annotated(study, study.scorers(runs[0])[0], benchmark))
+    solution, rule = _case(_with_truth(study.solutions(study.scorers(runs[0])[0], benchmark), benchmark))
     rows = pd.DataFrame(
         {
             "step": range(1, len(solution.steps) + 1),
@@ -464,6 +494,7 @@ TABLES: dict[str, Callable[[Study, Sequence[str]], Table]] = {
     "self_consistency": self_consistency,
     "aggregations": aggregations,
     "first_error": first_error,
+    "annotated_errors": annotated_errors,
     "case_study": case_study,
     "grader_disagreement": grader_disagreement,
     "cost": cost_ledger,
