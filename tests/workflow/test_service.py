@@ -26,7 +26,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         seed = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["seed"]
-        choice = {"text": f"seed {seed}", "finish_reason": "stop"}
+        choice = {"text": f"seed {seed}\\nanswer {seed % 10}", "finish_reason": "stop"}
         self.reply({"choices": [choice], "usage": {"completion_tokens": 2}})
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
@@ -58,8 +58,22 @@ def test_a_server_serves_its_jobs_and_stops(project: Project) -> None:
     assert len(re.findall("^ *(?:local)?rule rollouts_server:", output, flags=re.M)) == 1
     for path in MADE:
         rollouts = pd.read_parquet(project.folder / path)
-        assert rollouts["text"].str.match(r"seed \d+").all() and rollouts["text"].is_unique
+        assert rollouts["text"].str.fullmatch(r"seed \d+\nanswer \d").all() and rollouts["text"].is_unique
     with pytest.raises(ProcessLookupError):
         os.kill(int((project.folder / "server.pid").read_text()), 0)
     assert not list((project.folder / ".work").rglob("*.json"))
     assert "Nothing to be done" in project.run("snakemake", "--cores", "1", *MADE)
+
+
+def test_a_completer_has_a_server_of_its_own(project: Project) -> None:
+    evaluation, labels = (project.folder / "config/tiny" / name for name in ("evaluation.yaml", "labels/validation.yaml"))
+    evaluation.write_text(evaluation.read_text().replace("policies: [weak, final]", "policies: [weak, final, served]"))
+    asked = labels.read_text().replace("completer: final", "completer: served")
+    labels.write_text(asked.replace("policies: [weak, final]", "policies: [served]"))
+    output = project.run("snakemake", "--cores", "1", "data/labels/validation.parquet")
+    assert len(re.findall("^ *(?:local)?rule labels_server:", output, flags=re.M)) == 1
+    made = pd.read_parquet(project.folder / "data/labels/validation.parquet")
+    assert (made["counts"].map(lambda counts: counts[0]) == 2).all(), "two completions by the server after the first step"
+    assert made["completion_tokens"].sum() == 2 * 2 * len(made), "each of two tokens"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((project.folder / "server.pid").read_text()), 0)
