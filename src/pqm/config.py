@@ -349,12 +349,17 @@ class BackboneConfig(ModelConfig):
 
 
 class RolloutsConfig(Settings):
-    """How every policy samples on one data set."""
+    """How every policy samples on one data set.
+
+    What `questions_per_batch` questions ask for is saved together. At most `rows` samples are in the batch at once: as soon as
+    enough of them are finished, the next question takes their place (continuous batching). Without it all are in it from the start.
+    """
 
     samples: Count
     temperature: Positive
     max_new_tokens: Count
     questions_per_batch: Count
+    rows: Count | None = None
     seed: Seed
     threads: Count = 1
 
@@ -367,7 +372,7 @@ class LabelsConfig(Settings):
 
     `early_stop` ends a prefix's completions at the first right one: hard labels stay the same, soft ones are
     not known. `search: binary` looks for the first prefix that no completion saves by halving, which gives the
-    labels of `every-step` where labels never rise again after the first 0.
+    labels of `every-step` where labels never rise again after the first 0. `rows`: see `RolloutsConfig`.
     """
 
     dataset: str
@@ -379,6 +384,7 @@ class LabelsConfig(Settings):
     search: Literal["every-step", "binary"] = "every-step"
     early_stop: bool = False
     questions_per_batch: Count
+    rows: Count | None = None
     seed: Seed
     threads: Count = 1
 

@@ -157,7 +157,7 @@ def test_same_settings_inputs_and_code_same_work_folder(tmp_path, table):
 def test_other_settings_other_work_folder(tmp_path, table):
     first = key(tmp_path, [ROLLOUTS, "a"], [table])
     for name in RolloutsConfig.model_fields:
-        other = ROLLOUTS.model_copy(update={name: getattr(ROLLOUTS, name) + 1})
+        other = ROLLOUTS.model_copy(update={name: (getattr(ROLLOUTS, name) or 0) + 1})
         assert key(tmp_path, [other, "a"], [table]) != first
     assert key(tmp_path, [ROLLOUTS, "b"], [table]) != first
     assert key(tmp_path, [ROLLOUTS, "a"], [table], "other") != first

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from small import tiny_llama
-from transformers import AutoModelForTokenClassification
+from transformers import AutoModelForTokenClassification, MistralConfig, MistralForCausalLM
 
 from pqm import formats
 from pqm.errors import PqmError
@@ -67,6 +67,42 @@ def test_samples_do_not_depend_on_batch_mates_or_order(model, tokenizer):
     backwards = drawn(sample(model, tokenizer, REQUESTS[::-1], 1.0, 24, seed=1))[::-1]
     assert together == alone == backwards
     assert [len(group) for group in together] == [3, 4, 2]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
+def test_samples_do_not_depend_on_how_many_are_written_at_once(model, tokenizer, rows):
+    together = drawn(sample(model, tokenizer, REQUESTS, 1.0, 24, seed=1))
+    assert drawn(sample(model, tokenizer, REQUESTS, 1.0, 24, seed=1, rows=rows)) == together
+
+
+def test_waiting_samples_take_the_place_of_finished_ones(model, tokenizer, monkeypatch):
+    widths = []
+    forward = type(model).forward
+
+    def counted(self, input_ids, **options):
+        if input_ids.shape[1] == 1:
+            widths.append(len(input_ids))
+        return forward(self, input_ids, **options)
+
+    monkeypatch.setattr(type(model), "forward", counted)
+    requests = [Request(f"name {number}", SHORT, 1) for number in range(24)]
+    one_by_one = drawn(sample(model, tokenizer, requests, 1.0, 24, seed=1, rows=1))
+    alone, widths[:] = len(widths), []
+    assert drawn(sample(model, tokenizer, requests, 1.0, 24, seed=1, rows=6)) == one_by_one
+    assert max(widths) == 6 and sum(widths) == alone
+    assert widths.count(6) > 0.6 * len(widths), "the batch stays full while prompts wait"
+
+
+def test_layers_that_forget_start_together(tokenizer):
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=160, sliding_window=150, initializer_range=0.1,
+        eos_token_id=tokenizer.eos_token_id,
+    )  # fmt: skip
+    sliding = MistralForCausalLM(config).eval()
+    together = drawn(sample(sliding, tokenizer, REQUESTS, 1.0, 12, seed=1))
+    assert drawn(sample(sliding, tokenizer, REQUESTS, 1.0, 12, seed=1, rows=4)) == together
 
 
 def test_skip_goes_on_in_the_same_stream(model, tokenizer):

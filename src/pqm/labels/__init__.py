@@ -145,7 +145,7 @@ def make_labels(
                 Request("|".join((row.question_id, *prefix)), form.prefix(row.question, prefix), count, skip=first)
                 for prefix in prefixes
             ]
-            groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed)
+            groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed, config.rows)
             completed = [one for group in groups for one in group]
             right = iter(grader([(stated(one.text, one.finish_reason), row.answer) for one in completed]))
             return [[Outcome(next(right), one.n_tokens) for one in group] for group in groups]

@@ -44,7 +44,7 @@ def make_rollouts(
 
     def rows(shard: pd.DataFrame) -> list[dict[str, Any]]:
         requests = [Request(row.question_id, form.prompt(row.question), config.samples) for row in shard.itertuples()]
-        groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed)
+        groups = engine.sample(requests, config.temperature, config.max_new_tokens, config.seed, config.rows)
         return [
             {
                 "question_id": request.name,

@@ -40,8 +40,10 @@ class Engine(Protocol):
     def name(self) -> str:
         """What samples, with its version."""
 
-    def sample(self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int) -> list[list[Sample]]:
-        """The samples of each request, in order."""
+    def sample(
+        self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
+    ) -> list[list[Sample]]:
+        """The samples of each request, in order; at most `rows` at once, where this process and no server holds them."""
 
 
 def random_stream(*parts: object) -> np.random.Generator:

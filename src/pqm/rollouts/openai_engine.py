@@ -91,7 +91,9 @@ class OpenAIEngine:
         )
         self.name = f"openai protocol, {self._await_model()}"
 
-    def sample(self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int) -> list[list[Sample]]:
+    def sample(
+        self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
+    ) -> list[list[Sample]]:
         """The samples of each request, in order.
 
         Raises:

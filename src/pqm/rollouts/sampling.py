@@ -1,17 +1,20 @@
 """Sampling many continuations of each prompt from a causal language model.
 
-A prompt is read once and its cache is shared by its samples; finished rows leave the batch. Every sample
-draws from a random stream of its own, keyed by the prompt's name, so what is sampled does not depend on
-which prompts are in a batch together, on their order or on the number of workers.
+A prompt is read once and its cache is shared by its samples; finished rows leave the batch, and prompts that wait take their
+place (continuous batching). Every sample draws from a random stream of its own, keyed by the prompt's name, so what is sampled
+does not depend on which prompts are in a batch together, on their order or on the number of workers.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
 from pqm.errors import PqmError
 from pqm.memory import fits
@@ -26,23 +29,24 @@ def sample(
     temperature: float,
     max_new_tokens: int,
     seed: int,
+    rows: int | None = None,
 ) -> list[list[Sample]]:
-    """The samples of each request, in order; half of them at a time where the device's memory is full."""
-    samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed))
+    """The samples of each request, in order.
+
+    Args:
+        rows: most samples in the batch at once, all where it is None; half as many where the device's memory is full.
+
+    Raises:
+        PqmError: a prompt leaves no room for `max_new_tokens`, or memory does not hold one sample.
+    """
+    rows = rows or sum(request.samples for request in requests)
+    samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed, rows))
     if samples is not None:
         return samples
-    if len(requests) == 1 and requests[0].samples == 1:
-        raise PqmError(f"out of memory with one sample of {requests[0].name!r} at a time; take a larger device")
-    say(f"out of memory: {sum(request.samples for request in requests)} samples in two halves")
-    if len(requests) > 1:
-        middle = len(requests) // 2
-        first, second = (
-            sample(model, tokenizer, half, temperature, max_new_tokens, seed) for half in (requests[:middle], requests[middle:])
-        )
-        return first + second
-    whole, few = requests[0], requests[0].samples // 2
-    halves = replace(whole, samples=few), replace(whole, samples=whole.samples - few, skip=whole.skip + few)
-    return [[one for half in halves for one in sample(model, tokenizer, [half], temperature, max_new_tokens, seed)[0]]]
+    if rows == 1:
+        raise PqmError("out of memory with one sample at a time; take a larger device")
+    say(f"out of memory: at most {(rows + 1) // 2} samples at a time")
+    return sample(model, tokenizer, requests, temperature, max_new_tokens, seed, (rows + 1) // 2)
 
 
 @torch.inference_mode()
@@ -53,68 +57,139 @@ def _sample(
     temperature: float,
     max_new_tokens: int,
     seed: int,
+    rows: int,
 ) -> list[list[Sample]]:
-    device = model.device
-    prompts = [tokenizer(request.prompt, add_special_tokens=False)["input_ids"] for request in requests]
-    width = max(map(len, prompts))
-    limit = getattr(model.config, "max_position_embeddings", width + max_new_tokens)
-    if width + max_new_tokens > limit:
-        raise PqmError(f"prompt of {width} tokens and max_new_tokens {max_new_tokens} exceed the model's {limit} positions")
-    tokens = torch.zeros(len(prompts), width, dtype=torch.long)
-    visible = torch.zeros(len(prompts), width, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
-        visible[row, width - len(prompt) :] = True
-    tokens, visible = tokens.to(device), visible.to(device)
-    cache = DynamicCache(config=model.config)
-    output = model(
-        input_ids=tokens,
-        attention_mask=visible.long(),
-        position_ids=(visible.long().cumsum(1) - 1).clamp(min=0),
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    owner = torch.repeat_interleave(torch.arange(len(requests)), torch.tensor([request.samples for request in requests])).to(
-        device
-    )
-    noise = torch.from_numpy(np.concatenate([_noise(request, max_new_tokens, seed) for request in requests])).to(device)
-    samples = [Sample() for _ in range(len(owner))]
-    alive = torch.arange(len(samples), device=device)
-    cache.batch_select_indices(owner)
-    visible, logits, positions = visible[owner], output.logits[owner, -1], visible.sum(1)[owner]
-    for step in range(max_new_tokens):
-        token, log_probability = _draw(logits, noise[alive, step], temperature)
-        done = token == tokenizer.eos_token_id
-        for index, value, gain, ended in zip(alive.tolist(), token.tolist(), log_probability.tolist(), done.tolist()):
-            current = samples[index]
+    waiting = deque(piece for index, request in enumerate(requests) for piece in _pieces(index, request, rows))
+    grouped: list[list[Sample]] = [[] for _ in requests]
+    batch = _Batch(model, tokenizer, max_new_tokens)
+    while waiting or batch.samples:
+        newcomers: list[tuple[int, Request]] = []
+        while waiting and batch.takes(sum(one.samples for _, one in newcomers) + waiting[0][1].samples, rows):
+            newcomers.append(waiting.popleft())
+        if newcomers:
+            added = batch.admit([request for _, request in newcomers], seed)
+            for (index, _), samples in zip(newcomers, added):
+                grouped[index] += samples
+        token, log_probability = _draw(batch.logits, batch.uniform(), temperature)
+        batch.write(token, log_probability)
+    for current in (one for group in grouped for one in group):
+        current.n_tokens = len(current.tokens)
+        current.text = str(tokenizer.decode(current.tokens, skip_special_tokens=True))
+    return grouped
+
+
+def _pieces(index: int, request: Request, rows: int) -> Iterator[tuple[int, Request]]:
+    """A request, cut where it asks for more samples than there are rows."""
+    for first in range(0, request.samples, rows):
+        yield index, replace(request, samples=min(rows, request.samples - first), skip=request.skip + first)
+
+
+class _Batch:
+    """The samples that are being written, a row each.
+
+    `visible` [rows, width] says what of the cache a row sees (rows are padded on the left), `positions` [rows] where its next
+    token stands, `logits` [rows, vocabulary] what that token may be, `noise` [rows, max_new_tokens] its uniform numbers, and
+    `written` [rows] how many of these are used.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int) -> None:
+        self.model, self.tokenizer, self.max_new_tokens = model, tokenizer, max_new_tokens
+        self.samples: list[Sample] = []
+
+    def takes(self, newcomers: int, rows: int) -> bool:
+        """Whether so many more samples fit; layers that forget (a sliding window) cannot be padded, so they start together."""
+        if not self.samples:
+            return newcomers <= rows
+        return len(self.samples) + newcomers <= rows and all(type(layer) is DynamicLayer for layer in self.cache.layers)
+
+    def admit(self, requests: Sequence[Request], seed: int) -> list[list[Sample]]:
+        """Read the prompts and add a row for each of their samples, which are returned."""
+        prompts = [self.tokenizer(request.prompt, add_special_tokens=False)["input_ids"] for request in requests]
+        width, device = max(map(len, prompts)), self.model.device
+        limit = getattr(self.model.config, "max_position_embeddings", width + self.max_new_tokens)
+        if width + self.max_new_tokens > limit:
+            raise PqmError(
+                f"prompt of {width} tokens and max_new_tokens {self.max_new_tokens} exceed the model's {limit} positions"
+            )
+        tokens = torch.zeros(len(prompts), width, dtype=torch.long)
+        visible = torch.zeros(len(prompts), width, dtype=torch.bool)
+        for row, prompt in enumerate(prompts):
+            tokens[row, width - len(prompt) :] = torch.tensor(prompt)
+            visible[row, width - len(prompt) :] = True
+        tokens, visible = tokens.to(device), visible.to(device)
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(
+            input_ids=tokens,
+            attention_mask=visible.long(),
+            position_ids=(visible.long().cumsum(1) - 1).clamp(min=0),
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        counts = [request.samples for request in requests]
+        owner = torch.repeat_interleave(torch.arange(len(requests)), torch.tensor(counts)).to(device)
+        cache.batch_select_indices(owner)
+        noise = torch.from_numpy(np.concatenate([_noise(request, self.max_new_tokens, seed) for request in requests]))
+        new = {
+            "logits": output.logits[owner, -1],
+            "positions": visible.sum(1)[owner],
+            "noise": noise.to(device),
+            "written": torch.zeros(len(owner), dtype=torch.long, device=device),
+        }
+        added = [[Sample() for _ in range(count)] for count in counts]
+        if self.samples:
+            visible = self._join(cache, visible[owner])
+            new = {name: torch.cat([getattr(self, name), rows]) for name, rows in new.items()}
+        else:
+            self.cache, visible = cache, visible[owner]
+        self.visible, self.logits, self.positions = visible, new["logits"], new["positions"]
+        self.noise, self.written = new["noise"], new["written"]
+        self.samples += [one for group in added for one in group]
+        return added
+
+    def _join(self, cache: DynamicCache, visible: Tensor) -> Tensor:
+        """Put another cache's rows below our own, both as wide as what any row still sees; what all rows see of it."""
+        unseen = int(self.visible.any(0).int().argmax())
+        own = self.visible[:, unseen:]
+        wide = max(own.shape[1], visible.shape[1])
+        for layer, other in zip(self.cache.layers, cache.layers):
+            for name in ("keys", "values"):
+                parts = getattr(layer, name)[:, :, unseen:], getattr(other, name)
+                setattr(layer, name, torch.cat([pad(part, (0, 0, wide - part.shape[2], 0)) for part in parts]))
+        return torch.cat([pad(part, (wide - part.shape[1], 0)) for part in (own, visible)])
+
+    def uniform(self) -> Tensor:
+        """The next number of each row's stream, shape [rows]."""
+        return self.noise[torch.arange(len(self.samples), device=self.noise.device), self.written]
+
+    def write(self, token: Tensor, log_probability: Tensor) -> None:
+        """Add a token to each row; those that end leave, the others are read on."""
+        done = token == self.tokenizer.eos_token_id
+        for current, value, gain, ended in zip(self.samples, token.tolist(), log_probability.tolist(), done.tolist()):
             current.log_likelihood += gain
             if ended:
                 current.finish_reason = "stop"
             else:
                 current.tokens.append(value)
-        if step + 1 == max_new_tokens or bool(done.all()):
-            break
+        self.written += 1
+        done |= self.written == self.max_new_tokens
         if bool(done.any()):
             keep = (~done).nonzero().squeeze(1)
-            cache.batch_select_indices(keep)
-            alive, token, visible, positions = alive[keep], token[keep], visible[keep], positions[keep]
-        visible = torch.cat([visible, visible.new_ones(len(alive), 1)], dim=1)
-        output = model(
+            self.samples = [self.samples[row] for row in keep.tolist()]
+            if not self.samples:
+                return
+            self.cache.batch_select_indices(keep)
+            token, self.visible, self.positions = token[keep], self.visible[keep], self.positions[keep]
+            self.noise, self.written = self.noise[keep], self.written[keep]
+        self.visible = torch.cat([self.visible, self.visible.new_ones(len(token), 1)], dim=1)
+        output = self.model(
             input_ids=token.unsqueeze(1),
-            attention_mask=_additive(visible, model.dtype)[:, None, None, :],
-            position_ids=positions.unsqueeze(1),
-            past_key_values=cache,
+            attention_mask=_additive(self.visible, self.model.dtype)[:, None, None, :],
+            position_ids=self.positions.unsqueeze(1),
+            past_key_values=self.cache,
             use_cache=True,
         )
-        logits, positions = output.logits[:, -1], positions + 1
-    for current in samples:
-        current.n_tokens = len(current.tokens)
-        current.text = str(tokenizer.decode(current.tokens, skip_special_tokens=True))
-    grouped: list[list[Sample]] = [[] for _ in requests]
-    for index, current in zip(owner.tolist(), samples):
-        grouped[index].append(current)
-    return grouped
+        self.logits, self.positions = output.logits[:, -1], self.positions + 1
 
 
 def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:

@@ -30,5 +30,7 @@ class TransformersEngine:
             raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
         self.model = place(model)
 
-    def sample(self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int) -> list[list[Sample]]:
-        return sample(self.model, self.tokenizer, requests, temperature, max_new_tokens, seed)
+    def sample(
+        self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
+    ) -> list[list[Sample]]:
+        return sample(self.model, self.tokenizer, requests, temperature, max_new_tokens, seed, rows)
