@@ -11,7 +11,7 @@ TIMED = {"cost", "compute"}
 
 def test_dvc_on_two_cores_and_snakemake_on_one_give_the_same_numbers(snakemake_project: Project, dvc_project: Project) -> None:
     files = [path for kind in ("tables", "figures") for path in (snakemake_project.folder / "results" / kind).glob("*.csv")]
-    assert {path.stem for path in files} - REAL == set(RESULTS)
+    assert {path.stem for path in files} - REAL == RESULTS
     for path in files:
         if path.stem not in TIMED | REAL:
             assert (dvc_project.folder / path.relative_to(snakemake_project.folder)).read_bytes() == path.read_bytes(), path.stem
