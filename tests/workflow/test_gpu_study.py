@@ -48,6 +48,17 @@ def test_a_reference_backbone_from_elsewhere_has_no_mark(project: Project) -> No
     assert not [output for output in outputs if output.startswith("results/scores/references/proofreader")]
 
 
+def test_marked_solutions_without_settings_are_refused(project: Project) -> None:
+    file = project.folder / "config/tiny-gpu/evaluation.yaml"
+    before = file.read_text()
+    try:
+        file.write_text(before.replace("annotated: [champ]", "annotated: [chump]"))
+        refused = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", "all", check=False)
+    finally:
+        file.write_text(before)
+    assert "config/tiny-gpu/evaluation.yaml: annotated: no config/real/annotated/chump.yaml" in refused
+
+
 def commands(project: Project, *targets: str) -> Iterator[list[str]]:
     """The `pqm` commands behind some targets, each after those that make what it reads."""
     text = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", *targets)

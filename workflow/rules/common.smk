@@ -203,6 +203,9 @@ def cells_of(run, datasets=SCORED):
 # Here and not in an input function, whose errors Snakemake takes for a missing rule.
 for dataset in SCORED:
     known("rollouts", dataset, f"{STUDY}/evaluation.yaml")
+for dataset in EVALUATION.annotated:
+    if not Path(f"config/real/annotated/{dataset}.yaml").exists():
+        raise WorkflowError(f"{STUDY}/evaluation.yaml: annotated: no config/real/annotated/{dataset}.yaml")
 for labels in LABELS:
     wanted = label_settings(labels)
     if isinstance(wanted, PublishedLabelsConfig):

@@ -267,7 +267,7 @@ def first_error(study: Study, runs: Sequence[str]) -> Table:
         for benchmark in study.evaluation.benchmarks
         for method, seeds in scorers.items()
     ]
-    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["method"])
+    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["method"], "Distinct solutions")
 
 
 def annotated_errors(study: Study, runs: Sequence[str]) -> Table:
@@ -283,7 +283,7 @@ def annotated_errors(study: Study, runs: Sequence[str]) -> Table:
         for dataset in study.evaluation.annotated
         for run in runs
     ]
-    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["backbone", "method"])
+    return _f1_table(_in_order(study, pd.DataFrame(rows)), ["backbone", "method"], "Solutions")
 
 
 def _with_truth(solutions: pd.DataFrame, dataset: str) -> pd.DataFrame:
@@ -316,7 +316,7 @@ def _method_row(study: Study, method: str, benchmark: str, seeds: Sequence[tuple
     return {"benchmark": benchmark, "method": method} | f1 | {"threshold": float(np.mean(thresholds)), "seeds": len(seeds)}
 
 
-def _f1_table(frame: pd.DataFrame, who: Sequence[str]) -> Table:
+def _f1_table(frame: pd.DataFrame, who: Sequence[str], judged: str) -> Table:
     shown = pd.DataFrame(
         {
             "benchmark": frame["benchmark"],
@@ -329,7 +329,7 @@ def _f1_table(frame: pd.DataFrame, who: Sequence[str]) -> Table:
     )
     sizes = frame.drop_duplicates("benchmark")
     described = "; ".join(f"{row.benchmark}: {row.erroneous} with an error, {row.correct} without" for row in sizes.itertuples())
-    return Table(frame, shown, f"Distinct solutions: {described}.")
+    return Table(frame, shown, f"{judged}: {described}.")
 
 
 def _share(value: float) -> str:
