@@ -11,13 +11,24 @@ tables figures: $(VENV)/ready
 all: $(VENV)/ready
 	snakemake --cores all all
 
-# --no-deps: the lock is whole, and holds no GPU packages. Compiled on all cores at once, which pip does not.
+# torch first and with its dependencies: from PyPI it brings the CUDA libraries, which the lock does not hold. TORCH_INDEX is one more index,
+# not the only one, so that the dependencies are still found; its build wins, since to pip 2.x+cpu is newer than 2.x.
+# Then the lock, which is whole without dependencies. Compiled on all cores at once, which pip does not.
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-compile $(addprefix --extra-index-url ,$(TORCH_INDEX)) -c requirements.lock $$(grep '^torch==' requirements.lock)
 	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps -e .
 	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(BIN)/python -c "import torch"
+	$(BIN)/python -m pip check > $(VENV)/check || test -s $(VENV)/check
+	grep -vxF -f envs/unmet.txt -e 'No broken requirements found.' $(VENV)/check; test $$? -eq 1
 	touch $@
+
+# The conda environments, from the lock.
+.PHONY: envs
+envs:
+	python3 envs/generate.py
 
 test: $(VENV)/ready
 	pytest -n 2 --dist loadfile --no-loadscope-reorder

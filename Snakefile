@@ -1,4 +1,4 @@
-# Every result of the paper is a target: results/tables, results/figures, one file of them, or all.
+# Every result is a target: results/tables, results/figures, one file of them, or all.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -18,5 +18,7 @@ include: "workflow/rules/paper.smk"
 rule all:
     default_target: True
     input:
+        rules.questions.input,
         rules.policies.input,
+        rules.rollouts.input,
         rules.paper.input,

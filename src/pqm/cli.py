@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pqm.errors import PqmError
+from pqm.published_files import PUBLISHED
 
 # One thread a job unless the user says otherwise, and no bars of other libraries in log files: both are read at import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -20,21 +21,24 @@ policies_app = typer.Typer(no_args_is_help=True, help="Train or pick the models 
 rollouts_app = typer.Typer(no_args_is_help=True, help="Sample solutions from a policy, or read published ones.")
 evaluate_app = typer.Typer(no_args_is_help=True, help="Grade, score and judge solutions.")
 paper_app = typer.Typer(no_args_is_help=True, help="Make the tables and figures.")
+study_app = typer.Typer(no_args_is_help=True, help="Make and check studies.")
 app.add_typer(policies_app, name="policies")
 app.add_typer(rollouts_app, name="rollouts")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(paper_app, name="paper")
+app.add_typer(study_app, name="study")
 
-Config = Annotated[Path, typer.Argument(help="Settings file of what is made.")]
-Output = Annotated[Path, typer.Option(help="What is written, whole or not at all.")]
-Work = Annotated[Path, typer.Option(help="Where finished parts wait; a killed job goes on from there.")]
+StudyFile = Annotated[Path, typer.Argument(help="File of the study, such as config/demo/study.yaml.", metavar="STUDY")]
+StudyOption = Annotated[Path, typer.Option("--study", help="File of the study, such as config/demo/study.yaml.")]
+Item = Annotated[str, typer.Argument(help="Which item of the study.")]
+Output = Annotated[Path, typer.Option(help="Output file or folder, written whole or not at all.")]
+Work = Annotated[Path, typer.Option(help="Folder for finished parts, from which a killed job resumes.")]
 WORK = Path(".work")
 Server = Annotated[Path | None, typer.Option(help="What `pqm policies serve` wrote, for a policy with a server of its own.")]
 Pretraining = Annotated[Path | None, typer.Option(help="Finished pretraining that the settings pick a snapshot of.")]
-StudyFolder = Annotated[Path, typer.Option(help="Folder of the study's settings.")]
-DataFolder = Annotated[Path, typer.Option(help="What was made: questions, rollouts, labels.")]
-RealData = Annotated[Path, typer.Option(help="Folder in which relative paths of published files are looked up.")]
-ResultsFolder = Annotated[Path, typer.Option(help="What was made: checkpoints, grades, scores, metrics, tables.")]
+DataFolder = Annotated[Path | None, typer.Option(help="The study's questions, rollouts and labels; data/STUDY unless given.")]
+ResultsFolder = Annotated[Path | None, typer.Option(help="The study's results; results/STUDY unless given.")]
+Published = Annotated[Path, typer.Option(help="Folder in which relative paths of published files are looked up.")]
 
 
 def _by_name(paths: list[Path]) -> dict[str, Path]:
@@ -44,46 +48,52 @@ def _by_name(paths: list[Path]) -> dict[str, Path]:
 
 @app.command()
 def questions(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
     upstream: Annotated[list[Path], typer.Option(help="Question tables that this set is made from or disjoint from.")] = [],  # noqa: B006
-    real_data: RealData = Path("."),
+    published: Published = PUBLISHED,
 ) -> None:
     """Make a data set of questions: generated, perturbed, or published (a local file or the hub)."""
     from pqm import formats
-    from pqm.config import QuestionsConfig, load
+    from pqm.config import QuestionsConfig
     from pqm.questions import make_questions
+    from pqm.study import load_item
 
-    frame = make_questions(load(QuestionsConfig, config), output.stem, _by_name(upstream), real_data)
+    settings = load_item(study, "questions", item, QuestionsConfig)
+    frame = make_questions(settings, item, _by_name(upstream), published)
     formats.write(frame, formats.QUESTIONS, output)
 
 
 @policies_app.command()
 def pretrain(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
     questions: Annotated[list[Path], typer.Option(help="Question tables: the excluded ones and the validation set.")],
     start: Annotated[Path | None, typer.Option(help="Pretraining whose last snapshot is gone on from.")] = None,
     work: Work = WORK,
 ) -> None:
     """Train models from scratch, or on from others, and keep snapshots."""
-    from pqm.config import PretrainingConfig, load
+    from pqm.config import PretrainingConfig
     from pqm.policies.pretraining import pretrain as run
+    from pqm.study import load_item
     from pqm.work import WorkFolder
 
-    settings = load(PretrainingConfig, config)
-    folder = WorkFolder(work, "policies", [settings, output.name], [*questions, *([start] if start else [])])
+    settings = load_item(study, "pretraining", item, PretrainingConfig)
+    folder = WorkFolder(work, "policies", output, [settings], [*questions, *([start] if start else [])])
     run(settings, start, _by_name(questions), output, folder)
     folder.finish()
 
 
 @policies_app.command()
-def policy(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+def policy(study: StudyFile, item: Item, output: Output, pretraining: Pretraining = None) -> None:
     """Pick the snapshot that becomes a policy, fetch a model from elsewhere, or name the server that runs it."""
-    from pqm.config import PolicyConfig, load
+    from pqm.config import PolicyConfig
     from pqm.policies import write_policy
+    from pqm.study import load_item
 
-    write_policy(load(PolicyConfig, config), pretraining, output)
+    write_policy(load_item(study, "policies", item, PolicyConfig), pretraining, output)
 
 
 @policies_app.command()
@@ -99,17 +109,19 @@ def serve(
 
 
 @policies_app.command()
-def backbone(config: Config, output: Output, pretraining: Pretraining = None) -> None:
+def backbone(study: StudyFile, item: Item, output: Output, pretraining: Pretraining = None) -> None:
     """Pick the snapshot that becomes a backbone, or fetch a model from elsewhere."""
-    from pqm.config import BackboneConfig, load
+    from pqm.config import BackboneConfig
     from pqm.policies import write_backbone
+    from pqm.study import load_item
 
-    write_backbone(load(BackboneConfig, config), pretraining, output)
+    write_backbone(load_item(study, "backbones", item, BackboneConfig), pretraining, output)
 
 
 @rollouts_app.command()
 def sample(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
     policy: Annotated[Path, typer.Option(help="Folder of the sampling policy.")],
     questions: Annotated[Path, typer.Option(help="Question table.")],
@@ -118,12 +130,13 @@ def sample(
 ) -> None:
     """Sample solutions of every question."""
     from pqm import formats
-    from pqm.config import RolloutsConfig, load
+    from pqm.config import RolloutsConfig
     from pqm.rollouts import make_rollouts
+    from pqm.study import load_item
     from pqm.work import WorkFolder
 
-    settings = load(RolloutsConfig, config)
-    folder = WorkFolder(work, "rollouts", [settings], [policy, questions])
+    settings = load_item(study, "rollouts", item, RolloutsConfig)
+    folder = WorkFolder(work, "rollouts", output, [settings], [policy, questions])
     formats.write(make_rollouts(settings, policy, questions, folder, server), formats.ROLLOUTS, output)
     folder.finish()
 
@@ -151,46 +164,51 @@ def published(
 
 @rollouts_app.command()
 def annotated(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Annotated[Path, typer.Option(help="Folder of questions.parquet, rollouts.parquet and grades.parquet.")],
-    real_data: RealData = Path("."),
+    published: Published = PUBLISHED,
 ) -> None:
     """Read published solutions whose first wrong step people marked: questions, rollouts and grades with the truth."""
-    from pqm.config import AnnotatedConfig, load
+    from pqm.config import AnnotatedConfig
     from pqm.rollouts.annotated import write_annotated
+    from pqm.study import load_item
 
-    write_annotated(load(AnnotatedConfig, config), real_data, output)
+    write_annotated(load_item(study, "annotated", item, AnnotatedConfig), published, output)
 
 
 @app.command()
 def labels(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
     completer: Annotated[Path | None, typer.Option(help="Folder of the policy that completes.")] = None,
     questions: Annotated[Path | None, typer.Option(help="Question table.")] = None,
     rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")] = [],  # noqa: B006
     server: Server = None,
-    real_data: RealData = Path("."),
+    published: Published = PUBLISHED,
     work: Work = WORK,
 ) -> None:
     """Label every step by Monte Carlo completions, or read published labels, which need no other input."""
     from pqm import formats
-    from pqm.config import PublishedLabelsConfig, load_labels
+    from pqm.config import LabelsConfig, PublishedLabelsConfig, Settings
+    from pqm.study import load_item
     from pqm.work import WorkFolder
 
-    settings = load_labels(config)
+    settings = load_item(study, "labels", item, Settings)
     if isinstance(settings, PublishedLabelsConfig):
         from pqm.labels.published import published_labels
 
-        formats.write(published_labels(settings, real_data), formats.LABELS, output)
+        formats.write(published_labels(settings, published), formats.LABELS, output)
         return
     from pqm.labels import make_labels
 
+    assert isinstance(settings, LabelsConfig)
     if completer is None or questions is None:
-        raise PqmError(f"{config}: Monte Carlo labels need --completer and --questions")
+        raise PqmError(f"{study}: labels.{item}: Monte Carlo labels need --completer and --questions")
     if len(rollouts) != len(settings.policies):
-        raise PqmError(f"{config}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
-    folder = WorkFolder(work, "labels", [settings], [completer, questions, *rollouts])
+        raise PqmError(f"{study}: labels.{item}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
+    folder = WorkFolder(work, "labels", output, [settings], [completer, questions, *rollouts])
     frame = make_labels(settings, completer, questions, dict(zip(settings.policies, rollouts)), folder, server)
     formats.write(frame, formats.LABELS, output)
     folder.finish()
@@ -198,9 +216,9 @@ def labels(
 
 @app.command()
 def train(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
-    training: Annotated[Path, typer.Option(help="Settings that all runs share.")],
     seed: Annotated[int, typer.Option(help="Seed of the head and of the order of the batches.", min=0)],
     labels: Annotated[Path, typer.Option(help="Label table to train on.")],
     validation: Annotated[Path, typer.Option(help="Label table to validate on.")],
@@ -208,12 +226,14 @@ def train(
     work: Work = WORK,
 ) -> None:
     """Train one reward model."""
-    from pqm.config import RunConfig, TrainingConfig, load
+    from pqm.config import RunConfig, TrainingConfig
+    from pqm.study import load_item, load_section
     from pqm.train import train as run_training
     from pqm.work import WorkFolder
 
-    run, shared = load(RunConfig, config), load(TrainingConfig, training)
-    folder = WorkFolder(work, "train", [run, shared, str(seed)], [labels, validation, backbone])
+    run = load_item(study, "runs", item, RunConfig)
+    shared = load_section(study, "training", TrainingConfig)
+    folder = WorkFolder(work, "train", output, [run, shared, str(seed)], [labels, validation, backbone])
     run_training(run, shared, seed, labels, validation, backbone, output, folder)
     folder.finish()
 
@@ -262,7 +282,7 @@ def scores(
     for benchmark in dict.fromkeys(questions):
         cells = [index for index, path in enumerate(questions) if path == benchmark]
         sampled = [rollouts[index] for index in cells]
-        folder = WorkFolder(work, "evaluate", [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
+        folder = WorkFolder(work, "evaluate", output[cells[0]], [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
         for by, tables in enumerate(score(scorer, benchmark, sampled, folder)):
             for index, part in zip(cells, tables):
                 formats.write(part, formats.SCORES, output[by * len(rollouts) + index])
@@ -271,25 +291,27 @@ def scores(
 
 @evaluate_app.command()
 def metrics(
-    config: Config,
+    study: StudyFile,
+    item: Item,
     output: Output,
-    evaluation: Annotated[Path, typer.Option(help="What is judged, and how.")],
     grades: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
     scores: Annotated[Path, typer.Option(help="Folder of seed-{seed}/{policy}/{benchmark}.parquet.")],
     seeds: Annotated[list[int], typer.Option("--seed", help="Each training seed.", min=0)],
 ) -> None:
     """Judge one run by exact best-of-n on every policy and benchmark."""
     from pqm import formats
-    from pqm.config import EvaluationConfig, RunConfig, load
+    from pqm.config import EvaluationConfig, RunConfig
     from pqm.evaluate import run_metrics
+    from pqm.study import load_item, load_section
 
-    frame = run_metrics(config.stem, load(RunConfig, config), load(EvaluationConfig, evaluation), seeds, grades, scores)
+    run, evaluation = load_item(study, "runs", item, RunConfig), load_section(study, "evaluation", EvaluationConfig)
+    frame = run_metrics(item, run, evaluation, seeds, grades, scores)
     formats.write(frame, formats.METRICS, output)
 
 
 @evaluate_app.command()
 def references(
-    evaluation: Annotated[Path, typer.Argument(help="What is judged, and how.")],
+    study: StudyFile,
     output: Output,
     grades: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
     rollouts: Annotated[Path, typer.Option(help="Folder of {policy}/{benchmark}.parquet.")],
@@ -297,10 +319,12 @@ def references(
 ) -> None:
     """Judge what needs no reward model: chance, pass@n, self-consistency, likelihoods, the backbone's own mark."""
     from pqm import formats
-    from pqm.config import EvaluationConfig, load
+    from pqm.config import EvaluationConfig
     from pqm.evaluate import reference_metrics
+    from pqm.study import load_section
 
-    formats.write(reference_metrics(load(EvaluationConfig, evaluation), grades, rollouts, scores), formats.METRICS, output)
+    evaluation = load_section(study, "evaluation", EvaluationConfig)
+    formats.write(reference_metrics(evaluation, grades, rollouts, scores), formats.METRICS, output)
 
 
 @evaluate_app.command()
@@ -364,15 +388,15 @@ def table(
     name: Annotated[str, typer.Argument(help="Which table.")],
     output: Annotated[Path, typer.Option(help="Folder of {name}.csv, .md and .tex.")],
     caption: Annotated[Path, typer.Option(help="Caption, reStructuredText.")],
-    study: StudyFolder,
-    data: DataFolder = Path("data"),
-    results: ResultsFolder = Path("results"),
+    study: StudyOption,
+    data: DataFolder = None,
+    results: ResultsFolder = None,
 ) -> None:
     """Make one table."""
     from pqm.paper.study import Study
     from pqm.paper.tables import make_table
 
-    make_table(name, Study(study, data, results), caption, output)
+    make_table(name, Study.of(study, data, results), caption, output)
 
 
 @paper_app.command()
@@ -387,64 +411,39 @@ def headline(table: Annotated[Path, typer.Argument(help="The main table, CSV.")]
 def figure(
     name: Annotated[str, typer.Argument(help="Which figure.")],
     output: Annotated[Path, typer.Option(help="Folder of {name}.svg, .png, .pdf and .csv.")],
-    study: StudyFolder,
-    data: DataFolder = Path("data"),
-    results: ResultsFolder = Path("results"),
+    study: StudyOption,
+    data: DataFolder = None,
+    results: ResultsFolder = None,
 ) -> None:
     """Draw one figure."""
     from pqm.paper.figures import draw_figure
     from pqm.paper.study import Study
 
-    draw_figure(name, Study(study, data, results), output)
+    draw_figure(name, Study.of(study, data, results), output)
 
 
 @paper_app.command()
 def report(
     output: Annotated[Path, typer.Option(help="The page that is written.")],
     captions: Annotated[Path, typer.Option(help="Folder of {name}.rst.")],
-    study: StudyFolder,
-    data: DataFolder = Path("data"),
-    results: ResultsFolder = Path("results"),
+    study: StudyOption,
+    data: DataFolder = None,
+    results: ResultsFolder = None,
 ) -> None:
     """Write one self-contained page of all results, with some questions to look into and where each number comes from."""
     from pqm.paper.report import write_report
     from pqm.paper.study import Study
 
-    write_report(Study(study, data, results), captions, output)
+    write_report(Study.of(study, data, results), captions, output)
 
 
 @paper_app.command()
-def real_solutions(
-    output: Annotated[Path, typer.Option(help="The CSV that is written.")],
-    grades: Annotated[list[Path], typer.Option(help="Grade table of each model.")],
-    solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
-) -> None:
-    """Put the published GSM8K solutions through majority vote and pass@n, and say how far the grades agree."""
-    from pqm.paper.published import make_real_solutions
-
-    make_real_solutions(grades, solutions, output)
-
-
-@paper_app.command()
-def real_disagreements(
-    output: Annotated[Path, typer.Option(help="The CSV that is written.")],
-    grades: Annotated[list[Path], typer.Option(help="Grade table of each model.")],
-    questions: Annotated[Path, typer.Option(help="Question table of GSM8K's test set.")],
-    solutions: Annotated[Path, typer.Option(help="GSM8K's file of example model solutions.")],
-) -> None:
-    """List the published GSM8K solutions on which the graders and the publishers differ, with who is right."""
-    from pqm.paper.published import make_real_disagreements
-
-    make_real_disagreements(grades, questions, solutions, output)
-
-
-@paper_app.command()
-def budget(study: StudyFolder) -> None:
-    """Print what a study will cost: GPU hours and disk, from its settings and its assumptions.yaml."""
+def budget(study: StudyFile) -> None:
+    """Print what a study will cost: GPU hours and disk, from its settings and its assumptions."""
     from pqm.paper.budget import budget as reckon
     from pqm.paper.study import Study
 
-    typer.echo(reckon(Study(study)))
+    typer.echo(reckon(Study.of(study)))
 
 
 @paper_app.command()

@@ -1,17 +1,22 @@
-"""What a study's files may say: one pydantic model a kind of file, the one source of every default.
+"""What a study may say: one pydantic model, `StudyConfig`, the one source of every default.
 
-Unknown keys are refused with the nearest valid name; every message names the file and the key.
+`pqm.study` reads study files; the reference in `docs/settings.md` and the JSON schema for editors are generated from here.
 """
 
-import difflib
 import re
-from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from pqm.errors import PqmError
 from pqm.solution import SolutionFormat
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,7 +48,7 @@ TemplateRange = Annotated[tuple[int, int], AfterValidator(_range_of_templates)]
 
 
 class Settings(BaseModel):
-    """Base of every settings file: frozen, no unknown keys, no silent conversion of types."""
+    """Base of all settings: frozen, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -62,7 +67,7 @@ Format = TypeVar("Format")
 
 
 class FileSource(Settings, Generic[Format]):
-    """A local file in its publishers' format; a relative path is looked up in the folder that `--real-data` names."""
+    """A local file in its publishers' format; a relative path is looked up in `data/published`."""
 
     kind: Literal["file"]
     format: Format
@@ -98,7 +103,7 @@ class PackageSource(Settings, Generic[Format]):
     file: str
 
 
-# ---------------------------------------------------------------- questions/{dataset}.yaml
+# ---------------------------------------------------------------- questions
 
 
 class StoriesSource(Settings):
@@ -345,7 +350,7 @@ class BackboneConfig(ModelConfig):
         return self
 
 
-# ---------------------------------------------------------------- rollouts/{dataset}.yaml
+# ---------------------------------------------------------------- rollouts, solutions
 
 
 class RolloutsConfig(Settings):
@@ -364,7 +369,15 @@ class RolloutsConfig(Settings):
     threads: Count = 1
 
 
-# ---------------------------------------------------------------- labels/{labels}.yaml
+class SolutionsConfig(Settings):
+    """Solutions that others published, read as rollouts of a data set, one table per model."""
+
+    source: FileSource[Literal["gsm8k"]]
+    dataset: str
+    models: tuple[str, ...] = Field(min_length=1)
+
+
+# ---------------------------------------------------------------- labels
 
 
 class LabelsConfig(Settings):
@@ -412,7 +425,7 @@ class PublishedLabelsConfig(Settings):
     counts: ExpectedCounts | None = None
 
 
-# ---------------------------------------------------------------- annotated/{dataset}.yaml
+# ---------------------------------------------------------------- annotated
 
 AnnotatedFormat = Literal["processbench", "champ"]
 
@@ -425,7 +438,7 @@ class AnnotatedConfig(Settings):
     )
 
 
-# ---------------------------------------------------------------- training.yaml, runs/{run}.yaml
+# ---------------------------------------------------------------- training, runs
 
 
 class TrainingConfig(Settings):
@@ -460,8 +473,8 @@ class RunConfig(Settings):
     targets: Literal["hard", "soft"] = "hard"
     labels: str
     backbone: str
-    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="instead of training.yaml's")
-    policies: tuple[str, ...] | None = Field(None, min_length=1, description="judged on these of evaluation.yaml's only")
+    seeds: tuple[Seed, ...] | None = Field(None, min_length=1, description="instead of the training section's")
+    policies: tuple[str, ...] | None = Field(None, min_length=1, description="judged on these of the evaluation's policies only")
     learning_rate: Positive | None = None
 
     @model_validator(mode="after")
@@ -487,7 +500,7 @@ class RunConfig(Settings):
         return "last" if self.loss == "orm" else "min"
 
 
-# ---------------------------------------------------------------- resources.yaml
+# ---------------------------------------------------------------- resources
 
 
 class JobRequest(Settings):
@@ -508,15 +521,14 @@ class ResourcesConfig(Settings):
     evaluate: JobRequest = JobRequest()
 
 
-# ---------------------------------------------------------------- evaluation.yaml, paper.yaml
+# ---------------------------------------------------------------- evaluation, results
 
 
 class EvaluationConfig(Settings):
     """Which policies and benchmarks are judged, and how.
 
     `validation` is scored too, for thresholds, and `audit`, whose labels come from many completions; a study without results
-    that need them leaves them out. `annotated` names solutions whose first wrong step people marked, files of
-    `config/real/annotated`. `references` is what the reference backbone says without reward training: the likelihood of a
+    that need them leaves them out. `annotated` names solutions whose first wrong step people marked. `references` is what the reference backbone says without reward training: the likelihood of a
     solution, and its own mark.
     """
 
@@ -545,18 +557,18 @@ class EvaluationConfig(Settings):
         return self
 
 
-class PaperConfig(Settings):
+class ResultsConfig(Settings):
     """The results that are made, each with the runs that it is about, and their statistics."""
 
-    tables: dict[str, tuple[str, ...]]
-    figures: dict[str, tuple[str, ...]]
-    report: tuple[str, ...] = Field(min_length=1, description="runs whose step scores the report shows")
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    resamples: Count
-    seed: Seed
+    tables: dict[str, tuple[str, ...]] = {}
+    figures: dict[str, tuple[str, ...]] = {}
+    report: tuple[str, ...] = Field((), description="runs whose step scores the report shows; without any there is no report")
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    resamples: Count = 2000
+    seed: Seed = 0
 
 
-# ---------------------------------------------------------------- assumptions.yaml
+# ---------------------------------------------------------------- assumptions
 
 
 class TextSizes(Settings):
@@ -593,74 +605,49 @@ class AssumptionsConfig(Settings):
     label_tokens: dict[str, Positive]
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- study.yaml
 
 
-Model = TypeVar("Model", bound=Settings)
+def _label_kind(settings: Any) -> str:
+    published = "source" in settings if isinstance(settings, dict) else isinstance(settings, PublishedLabelsConfig)
+    return "published" if published else "monte-carlo"
 
 
-def load(model: type[Model], path: Path) -> Model:
-    """Read a settings file.
+# A label set with a `source` was published; the others are Monte Carlo labels.
+LabelSet = Annotated[
+    Annotated[LabelsConfig, Tag("monte-carlo")] | Annotated[PublishedLabelsConfig, Tag("published")],
+    Discriminator(_label_kind),
+]
 
-    Raises:
-        PqmError: the file is missing, is not YAML, or has a key or a value that `model` refuses; the message
-            names the file, the key, what was expected and, for an unknown key, the nearest valid one.
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise ValueError("expected a name of letters, digits, - and _")
+    return name
+
+
+# The name of an item: it becomes the name of files.
+Name = Annotated[str, AfterValidator(_plain_name)]
+
+
+class StudyConfig(Settings):
+    """A whole study. Each item of a section is a name and its settings.
+
+    A study without `runs` is a collection of published data: each of its items is built by itself, because few users have
+    every file.
     """
-    content = _content(path)
-    try:
-        return model.model_validate(_tuples(content))
-    except ValidationError as error:
-        raise PqmError(f"{path}: {_explain(model, error)}") from None
 
-
-def load_labels(path: Path) -> LabelsConfig | PublishedLabelsConfig:
-    """Read a label set's settings; those with a `source` are published labels."""
-    return load(PublishedLabelsConfig, path) if "source" in _content(path) else load(LabelsConfig, path)
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise PqmError(f"{path}: no such settings file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise PqmError(f"{path}: cannot be read as a settings file ({error})") from None
-    except yaml.YAMLError as error:
-        raise PqmError(f"{path}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
-        raise PqmError(f"{path}: expected `key: value` lines, found {type(content).__name__}")
-    return content
-
-
-def _tuples(value: Any) -> Any:
-    """YAML lists as tuples, which is what frozen models hold."""
-    if isinstance(value, list):
-        return tuple(_tuples(item) for item in value)
-    return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
-
-
-def _explain(model: type[Settings], error: ValidationError) -> str:
-    """The first complaint in one sentence; an unknown key before the missing one that it was meant for."""
-    first = min(error.errors(), key=lambda complaint: complaint["type"] != "extra_forbidden")
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), _keys(model), n=1, cutoff=0.5)
-        return f"unknown key {where!r}" + (f"; did you mean {near[0]!r}?" if near else "")
-    if first["type"] == "missing":
-        return f"key {where!r} is missing"
-    return f"key {where!r}: {first['msg'].removeprefix('Value error, ')}, found {first['input']!r}"
-
-
-def _keys(model: type[BaseModel]) -> list[str]:
-    """Every key that may stand somewhere in a file of this model."""
-    keys: list[str] = []
-    pending: list[Any] = [model]
-    while pending:
-        kind = pending.pop()
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            for name, info in kind.model_fields.items():
-                keys.append(name)
-                pending.append(info.annotation)
-        else:
-            pending.extend(getattr(kind, "__args__", ()))
-    return keys
+    questions: dict[Name, QuestionsConfig] = {}
+    pretraining: dict[Name, PretrainingConfig] = {}
+    policies: dict[Name, PolicyConfig] = {}
+    backbones: dict[Name, BackboneConfig] = {}
+    rollouts: dict[Name, RolloutsConfig] = {}
+    solutions: dict[Name, SolutionsConfig] = {}
+    annotated: dict[Name, AnnotatedConfig] = {}
+    labels: dict[Name, LabelSet] = {}
+    training: TrainingConfig | None = None
+    runs: dict[Name, RunConfig] = {}
+    evaluation: EvaluationConfig | None = None
+    results: ResultsConfig | None = None
+    resources: ResourcesConfig = ResourcesConfig()
+    assumptions: AssumptionsConfig | None = None

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from pqm.config import FileSource, HubSource, PackageSource
 from pqm.errors import PqmError
+from pqm.published_files import where_to_get
 
 Record = dict[str, Any]
 ROWS_A_BATCH = 1000
@@ -27,11 +28,11 @@ class Records:
     rows: Iterator[tuple[int, Record]]
 
 
-def read_records(source: FileSource | HubSource | PackageSource, real_data: Path) -> Records:
+def read_records(source: FileSource | HubSource | PackageSource, published: Path) -> Records:
     """The rows of a source, read while they are asked for.
 
     Args:
-        real_data: the folder in which relative paths of local files are looked up.
+        published: the folder in which relative paths of local files are looked up.
 
     Raises:
         PqmError: the source is missing, cannot be reached, or holds a row that is no JSON object; the message names it.
@@ -41,13 +42,15 @@ def read_records(source: FileSource | HubSource | PackageSource, real_data: Path
 
         rows = hub_dataset(source.dataset, source.revision, source.split, source.name)
         return Records(f"hub dataset {source.dataset}, split {source.split}", enumerate(rows))
-    path = _file(source, real_data)
+    path = _file(source, published)
+    if isinstance(source, FileSource) and not path.exists():
+        raise PqmError(f"{path} is missing; get it from {where_to_get(source.format)}")
     return Records(str(path), _parquet(path) if path.suffix == ".parquet" else _json(path))
 
 
-def _file(source: FileSource | HubSource | PackageSource, real_data: Path) -> Path:
+def _file(source: FileSource | HubSource | PackageSource, published: Path) -> Path:
     if isinstance(source, FileSource):
-        return real_data / source.path
+        return published / source.path
     if isinstance(source, HubSource):
         from pqm.hub import hub_file
 
@@ -128,4 +131,4 @@ def question_hash(question: str) -> str:
 
 
 def _missing(path: Path) -> PqmError:
-    return PqmError(f"{path}: missing; this reads published data: name its folder with `--config real_data=FOLDER`")
+    return PqmError(f"{path} is missing; expected a file of published data")

@@ -4,15 +4,20 @@ It is stored beside every checkpoint, and data in another format is refused (a m
 training and scoring is the commonest silent error of process reward models).
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from pqm.errors import PqmError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE_NAME = "solution_format.json"
 

@@ -1,11 +1,14 @@
 """Finished parts of unfinished work: kept until the output is whole, so that a killed job goes on where it was.
 
-A work folder is keyed by everything that makes its content: the settings, the bytes of the inputs and the code.
+A work folder is keyed by everything that makes its content: the settings, the bytes of the inputs and the code. The parts
+that an earlier try left for the same output with another key cannot be used any more, and are removed.
 """
 
+import glob
 import hashlib
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +19,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from pqm import formats
-from pqm.progress import progress
+from pqm.progress import progress, say
 
 Item = TypeVar("Item")
 
@@ -24,13 +27,20 @@ Item = TypeVar("Item")
 class WorkFolder:
     """A folder below `root` for one output; removed by `finish`."""
 
-    def __init__(self, root: Path, stage: str, settings: Sequence[BaseModel | str], inputs: Iterable[Path]) -> None:
+    def __init__(
+        self, root: Path, stage: str, output: Path, settings: Sequence[BaseModel | str], inputs: Iterable[Path]
+    ) -> None:
         digest = hashlib.sha256(code_hash().encode())
         for setting in settings:
             digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")
         for path in inputs:
             digest.update(content_hash(path).encode())
-        self.path = root / stage / digest.hexdigest()[:16]
+        name = "-".join(part for part in output.with_suffix("").parts if part not in ("/", ".."))
+        self.path = root / stage / f"{name}@{digest.hexdigest()[:16]}"
+        for other in self.path.parent.glob(f"{glob.escape(name)}@*"):
+            if other != self.path:
+                say(f"removed {other}: what it was made from has changed")
+                shutil.rmtree(other, ignore_errors=True)
         self.path.mkdir(parents=True, exist_ok=True)
 
     def finish(self) -> None:
@@ -89,8 +99,9 @@ def checkpoint_hash(checkpoint: Path) -> str:
 
 @cache
 def code_hash() -> str:
-    """SHA-256 of this package's source."""
+    """SHA-256 of the source of this package's modules that are loaded: those that a job runs through, and no others."""
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(file.read_bytes())
+    for file in sorted({str(module.__file__) for name, module in sys.modules.items() if name.split(".")[0] == "pqm"}):
+        if file.endswith(".py"):
+            digest.update(Path(file).read_bytes())
     return digest.hexdigest()

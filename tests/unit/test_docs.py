@@ -1,9 +1,18 @@
+import json
+import os
 import re
+import runpy
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from pqm import formats
 
@@ -29,19 +38,139 @@ def test_every_dependency_is_pinned_and_explained():
     assert names <= set(re.findall(r"[\w-]+", table))
 
 
-def test_the_lock_pins_torch_and_brings_no_gpu_packages():
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    assert "torch==2.13.0" in lines
-    assert not [line for line in lines if line.startswith(("nvidia", "triton", "cuda"))]
-    assert all("==" in line for line in lines if not line.startswith("#"))
+def lines(path):
+    """Those of a file that are no comments."""
+    return [line for line in (ROOT / path).read_text().splitlines() if line and not line.startswith("#")]
 
 
-@pytest.mark.parametrize("path", ["environment.yml", "envs/pqm.yaml"])
-def test_conda_environments_install_the_lock(path):
-    dependencies = yaml.safe_load((ROOT / path).read_text())["dependencies"]
-    pip = dependencies[-1]["pip"]
-    lock = pip[0].removeprefix("-r ")
-    assert "python=3.11" in dependencies and ((ROOT / path).parent / lock).resolve() == ROOT / "requirements.lock"
+def test_the_lock_pins_all_but_what_torch_brings():
+    lock = lines("requirements.lock")
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lock)
+    assert not [line for line in lock if line.startswith(("nvidia", "triton", "cuda"))]
+    assert len([line for line in lock if line.startswith("torch==")]) == 1
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory):
+    """A folder with what the installation reads."""
+    folder = tmp_path_factory.mktemp("installation")
+    for name in ("Makefile", "pyproject.toml", "README.md", "requirements.lock"):
+        shutil.copy(ROOT / name, folder)
+    (folder / "src").mkdir()
+    return folder
+
+
+def install_commands(folder, **variables):
+    """The `pip install` commands of the Makefile, in their order."""
+    command = ["make", "-nB", "--no-print-directory", ".venv/ready", *(f"{name}={value}" for name, value in variables.items())]
+    env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH_INDEX")}
+    told = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in told if " -m pip install " in line]
+
+
+def test_make_installs_torch_with_its_dependencies_and_the_lock_without(installation):
+    torch, *rest = install_commands(installation)
+    assert torch.endswith(" -c requirements.lock $(grep '^torch==' requirements.lock)") and "--no-deps" not in torch
+    assert "index" not in torch
+    assert [line.split(" --no-deps ")[1] for line in rest] == ["-r requirements.lock", "-e ."]
+    chosen = install_commands(installation, TORCH_INDEX="https://one.example/whl")
+    assert " --extra-index-url https://one.example/whl " in chosen[0] and chosen[1:] == rest
+
+
+@pytest.fixture(scope="module")
+def dry_run(installation, tmp_path_factory):
+    """Runs an install command dry, with pip as it is before anyone configures it: what it would install."""
+    folder = tmp_path_factory.mktemp("pip")
+    kept = ("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in kept}
+    env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
+    # Older ones download even what they only look at.
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--timeout", "5", "--retries", "0"]
+    try:
+        newer = [*pip, "--target", folder / "newer", "pip==26.3"]
+        subprocess.run(newer, env=env, check=True, capture_output=True, text=True, timeout=30)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        pytest.skip(f"no package index can be reached: {error.stderr or error}")
+    env["PYTHONPATH"] = str(folder / "newer")
+
+    def run(command):
+        report = folder / "report.json"
+        dry = f"{sys.executable} -m pip install --dry-run --ignore-installed --use-feature=fast-deps --report {report} "
+        command = command.replace(".venv/bin/python -m pip install ", dry)
+        done = subprocess.run(command, shell=True, cwd=installation, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return [one["metadata"] for one in json.loads(report.read_text())["install"]]
+
+    return run
+
+
+def complaints(packages):
+    """What `pip check` says of packages, and of their extras besides."""
+    held = {canonicalize_name(one["name"]): one for one in packages}
+    said, seen, todo = set(), set(), [(name, "") for name in held]
+    while todo:
+        name, extra = todo.pop()
+        if name not in held or (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        version = held[name]["version"]
+        for need in map(Requirement, held[name].get("requires_dist", [])):
+            if need.marker and not need.marker.evaluate({"extra": extra}):
+                continue
+            needed = canonicalize_name(need.name)
+            todo += [(needed, one) for one in need.extras]
+            if needed not in held:
+                said.add(f"{name} {version} requires {needed}, which is not installed.")
+            elif not need.specifier.contains(held[needed]["version"], prereleases=True):
+                said.add(f"{name} {version} has requirement {need}, but you have {needed} {held[needed]['version']}.")
+    return sorted(said)
+
+
+def test_what_pip_check_says_is_found():
+    one = {"name": "One", "version": "1", "requires_dist": ["two[more]>=2", "four; extra == 'never'"]}
+    two = {"name": "two", "version": "1", "requires_dist": ["three; extra == 'more'", "one==1"]}
+    assert complaints([one, two]) == [
+        "one 1 has requirement two[more]>=2, but you have two 1.",
+        "two 1 requires three, which is not installed.",
+    ]
+
+
+@pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="asks an index for 220 packages, three minutes: set PQM_SLOW=1")
+def test_an_ordinary_index_gives_all_that_is_needed(installation, dry_run):
+    packages = [one for command in install_commands(installation) for one in dry_run(command)]
+    versions = {(canonicalize_name(one["name"]), one["version"]) for one in packages}
+    names = [name for name, _ in versions]
+    assert "pqm" in names and len(names) == len(set(names))
+    assert complaints(packages) == sorted(lines("envs/unmet.txt"))
+
+
+def test_the_build_of_torch_index_wins(installation, dry_run, tmp_path):
+    version = next(line for line in lines("requirements.lock") if line.startswith("torch=="))[7:] + "+cpu"
+    (tmp_path / "torch").mkdir()
+    wheel = f"torch-{version}-py3-none-any.whl"
+    (tmp_path / "torch/index.html").write_text(f'<!DOCTYPE html><a href="{wheel}">{wheel}</a>')
+    with zipfile.ZipFile(tmp_path / "torch" / wheel, "w") as file:
+        folder = f"torch-{version}.dist-info"
+        file.writestr(f"{folder}/METADATA", f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\nRequires-Dist: filelock\n")
+        file.writestr(f"{folder}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{folder}/RECORD", "")
+    found = dry_run(install_commands(installation, TORCH_INDEX=tmp_path.as_uri())[0])
+    pinned = [f"{one['name']}=={one['version']}" for one in found if one["name"] != "torch"]
+    assert [one["version"] for one in found if one["name"] == "torch"] == [version]
+    assert len(pinned) == 1 and pinned[0] in lines("requirements.lock")
+
+
+def test_conda_environments_are_those_of_the_lock():
+    made = runpy.run_path(str(ROOT / "envs/generate.py"))["files"]()
+    assert {path: (ROOT / path).read_text() for path in made} == made, "run `make envs`"
+    alone = {line.split()[0] for line in lines("envs/unmet.txt")}
+    script = (ROOT / "envs/pqm.post-deploy.sh").read_text()
+    for path, more in (("environment.yml", ["-e ."]), ("envs/pqm.yaml", [])):
+        *conda, pip = yaml.safe_load((ROOT / path).read_text())["dependencies"]
+        assert conda == ["python=3.11", "pip"]
+        assert pip["pip"] == [line for line in lines("requirements.lock") if line.split("==")[0] not in alone] + more
+    pins = re.findall(r"\S+==\S+", script)
+    assert {pin.split("==")[0] for pin in pins} == alone and set(pins) <= set(lines("requirements.lock"))
 
 
 def test_every_table_and_figure_has_a_caption():

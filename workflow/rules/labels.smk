@@ -4,17 +4,17 @@ include: "common.smk"
 
 rule labels:
     input:
-        expand("data/labels/{labels}.parquet", labels=LABELS),
+        expand("<data>/labels/{labels}.parquet", labels=STUDY.labels),
 
 
 # The completer's server, where its settings name a command: another one than that of the rollouts, for these jobs wait for those.
 rule labels_server:
     input:
-        "data/policies/{policy}",
+        "<data>/policies/{policy}",
     output:
-        service(".work/servers/labels-{policy}.json"),
+        service("<work>/servers/labels-{policy}.json"),
     log:
-        "logs/labels/server-{policy}.log",
+        "<logs>/labels/server-{policy}.log",
     conda:
         "../../envs/pqm.yaml"
     resources:
@@ -26,7 +26,6 @@ rule labels_server:
 
 rule label_set:
     input:
-        config=f"{STUDY}/labels/{{labels}}.yaml",
         completer=label_inputs("completer"),
         questions=label_inputs("questions"),
         rollouts=label_inputs("rollouts"),
@@ -34,11 +33,12 @@ rule label_set:
         file=label_file,
         code=label_code,
     output:
-        "data/labels/{labels}.parquet",
+        "<data>/labels/{labels}.parquet",
+        record="<data>/labels/{labels}.record.json",
     log:
-        "logs/labels/{labels}.log",
+        "<logs>/labels/{labels}.log",
     benchmark:
-        "results/benchmarks/labels/{labels}.tsv"
+        "<benchmarks>/labels/{labels}.tsv"
     priority: 50  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
@@ -46,11 +46,12 @@ rule label_set:
     resources:
         **asked("labels") | {"gpu": label_gpus},
     params:
+        settings="labels.{labels}",
         completer=repeated("--completer", "completer"),
         questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),
         server=repeated("--server", "server"),
-        real_data=real_data,
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm labels {input.config} --output {output} {params.completer}"
-        " {params.questions} {params.rollouts} {params.server} {params.real_data} > {log} 2>&1"
+        ON_DEVICES
+        + "pqm labels {FROZEN} {wildcards.labels} --output {output[0]} {params.completer} {params.questions} {params.rollouts}"
+        " {params.server} --work {WORK} > {log} 2>&1"

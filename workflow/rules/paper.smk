@@ -1,12 +1,11 @@
-# The paper's results: a table or a figure each, alone or together.
+# The results: a table or a figure each, alone or together.
 include: "common.smk"
 
 
-TABLES = expand("results/tables/{name}.{form}", name=PAPER.tables, form=["csv", "md", "tex"])
-FIGURES = expand("results/figures/{name}.{form}", name=PAPER.figures, form=["svg", "png", "pdf", "csv"])
-REPORT = "results/report.html"
-HEADLINE = "results/tables/main.json"
-PUBLISHED_MODELS = ["6b_finetuning", "6b_verification", "175b_finetuning", "175b_verification"]
+TABLES = expand("<results>/tables/{name}.{form}", name=RESULTS.tables if RESULTS else (), form=["csv", "md", "tex"])
+FIGURES = expand("<results>/figures/{name}.{form}", name=RESULTS.figures if RESULTS else (), form=["svg", "png", "pdf", "csv"])
+REPORT = ["<results>/report.html"] if RESULTS and RESULTS.report else []
+HEADLINE = ["<results>/tables/headline.json"] if RESULTS and "main" in RESULTS.tables else []
 
 
 rule paper:
@@ -17,171 +16,127 @@ rule paper:
         HEADLINE,
 
 
-rule:
-    name:
-        "results/tables"
-    input:
-        TABLES,
+# Named as users ask for them: of the chosen study, and with the slash that shells complete to.
+for kind, files in (("tables", [*TABLES, *HEADLINE]), ("figures", FIGURES)):
+    for name in (f"results/{kind}", f"results/{kind}/", f"results/{STUDY_NAME}/{kind}", f"results/{STUDY_NAME}/{kind}/"):
+
+        rule:
+            name:
+                name
+            input:
+                files,
 
 
-# With the slash that shells complete to.
-rule:
-    name:
-        "results/tables/"
-    input:
-        TABLES,
-
-
-rule:
-    name:
-        "results/figures"
-    input:
-        FIGURES,
-
-
-rule:
-    name:
-        "results/figures/"
-    input:
-        FIGURES,
-
-
-for result in PAPER.tables:
+for result in RESULTS.tables if RESULTS else ():
 
     rule:
         name:
             f"table_{result}"
         input:
-            settings=f"{STUDY}/paper.yaml",
-            files=result_inputs(result),
+            files=result_inputs("tables", result),
             caption=f"workflow/report/{result}.rst",
             code=code("tables"),
         output:
             report(
-                f"results/tables/{result}.csv",
+                f"<results>/tables/{result}.csv",
                 caption=f"../report/{result}.rst",
                 category="Tables",
                 labels={"result": result},
             ),
-            f"results/tables/{result}.md",
-            f"results/tables/{result}.tex",
+            f"<results>/tables/{result}.md",
+            f"<results>/tables/{result}.tex",
+            record=f"<results>/tables/{result}.record.json",
         log:
-            f"logs/paper/table-{result}.log",
+            f"<logs>/paper/table-{result}.log",
         benchmark:
-            f"results/benchmarks/paper/table-{result}.tsv"
+            f"<benchmarks>/paper/table-{result}.tsv"
         conda:
             "../../envs/pqm.yaml"
         params:
+            settings=result_settings("tables", result),
             name=result,
-            study=folder_of_settings,
+            folder=f"results/{STUDY_NAME}/tables",
         shell:
-            "pqm paper table {params.name} --output results/tables --study {params.study} --caption {input.caption} > {log} 2>&1"
+            RECORD
+            + "pqm paper table {params.name} --study {FROZEN} --output {params.folder} --caption {input.caption} > {log} 2>&1"
 
 
-for result in PAPER.figures:
+for result in RESULTS.figures if RESULTS else ():
 
     rule:
         name:
             f"figure_{result}"
         input:
-            settings=f"{STUDY}/paper.yaml",
-            files=result_inputs(result),
+            files=result_inputs("figures", result),
             caption=f"workflow/report/{result}.rst",
             code=code("figures"),
         output:
             report(
-                f"results/figures/{result}.svg",
+                f"<results>/figures/{result}.svg",
                 caption=f"../report/{result}.rst",
                 category="Figures",
                 labels={"result": result},
             ),
-            f"results/figures/{result}.png",
-            f"results/figures/{result}.pdf",
-            f"results/figures/{result}.csv",
+            f"<results>/figures/{result}.png",
+            f"<results>/figures/{result}.pdf",
+            f"<results>/figures/{result}.csv",
+            record=f"<results>/figures/{result}.record.json",
         log:
-            f"logs/paper/figure-{result}.log",
+            f"<logs>/paper/figure-{result}.log",
         benchmark:
-            f"results/benchmarks/paper/figure-{result}.tsv"
+            f"<benchmarks>/paper/figure-{result}.tsv"
         conda:
             "../../envs/pqm.yaml"
         params:
+            settings=result_settings("figures", result),
             name=result,
-            study=folder_of_settings,
+            folder=f"results/{STUDY_NAME}/figures",
         shell:
-            "pqm paper figure {params.name} --output results/figures --study {params.study} > {log} 2>&1"
+            RECORD + "pqm paper figure {params.name} --study {FROZEN} --output {params.folder} > {log} 2>&1"
 
 
-# What `dvc metrics` shows.
-rule headline:
-    input:
-        table="results/tables/main.csv",
-        code=code("headline"),
-    output:
-        HEADLINE,
-    log:
-        "logs/paper/headline.log",
-    benchmark:
-        "results/benchmarks/paper/headline.tsv"
-    conda:
-        "../../envs/pqm.yaml"
-    shell:
-        "pqm paper headline {input.table} --output {output} > {log} 2>&1"
+if HEADLINE:
+
+    # What `dvc metrics` shows.
+    rule headline:
+        input:
+            table="<results>/tables/main.csv",
+            code=code("headline"),
+        output:
+            "<results>/tables/headline.json",
+            record="<results>/tables/headline.record.json",
+        log:
+            "<logs>/paper/headline.log",
+        benchmark:
+            "<benchmarks>/paper/headline.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        params:
+            settings="",
+        shell:
+            RECORD + "pqm paper headline {input.table} --output {output[0]} > {log} 2>&1"
 
 
-rule page:
-    input:
-        TABLES,
-        FIGURES,
-        settings=f"{STUDY}/paper.yaml",
-        files=needed("scores", PAPER.report),
-        checkpoints=needed("checkpoints", []),
-        captions=expand("workflow/report/{name}.rst", name=[*PAPER.tables, *PAPER.figures]),
-        code=code("report"),
-    output:
-        REPORT,
-    log:
-        "logs/paper/report.log",
-    benchmark:
-        "results/benchmarks/paper/report.tsv"
-    conda:
-        "../../envs/pqm.yaml"
-    params:
-        study=folder_of_settings,
-    shell:
-        "pqm paper report --output {output} --study {params.study} --captions workflow/report > {log} 2>&1"
+if REPORT:
 
-
-rule real_solutions:
-    input:
-        grades=expand("data/real/grades/{model}/gsm8k.parquet", model=PUBLISHED_MODELS),
-        solutions=published_solutions_file,
-        code=code("real_solutions"),
-    output:
-        "results/tables/real_solutions.csv",
-    log:
-        "logs/paper/real_solutions.log",
-    conda:
-        "../../envs/pqm.yaml"
-    params:
-        grades=repeated("--grades", "grades"),
-    shell:
-        "pqm paper real-solutions --output {output} {params.grades} --solutions {input.solutions} 2>&1 | tee {log}"
-
-
-rule real_disagreements:
-    input:
-        grades=expand("data/real/grades/{model}/gsm8k.parquet", model=PUBLISHED_MODELS),
-        questions="data/real/questions/gsm8k.parquet",
-        solutions=published_solutions_file,
-        code=code("real_solutions"),
-    output:
-        "results/tables/real_disagreements.csv",
-    log:
-        "logs/paper/real_disagreements.log",
-    conda:
-        "../../envs/pqm.yaml"
-    params:
-        grades=repeated("--grades", "grades"),
-    shell:
-        "pqm paper real-disagreements --output {output} {params.grades} --questions {input.questions}"
-        " --solutions {input.solutions} 2>&1 | tee {log}"
+    rule page:
+        input:
+            TABLES,
+            FIGURES,
+            files=needed("scores", RESULTS.report),
+            checkpoints=needed("checkpoints", []),
+            captions=expand("workflow/report/{name}.rst", name=[*RESULTS.tables, *RESULTS.figures]),
+            code=code("report"),
+        output:
+            "<results>/report.html",
+            record="<results>/report.record.json",
+        log:
+            "<logs>/paper/report.log",
+        benchmark:
+            "<benchmarks>/paper/report.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        params:
+            settings="results runs evaluation training.seeds",
+        shell:
+            RECORD + "pqm paper report --study {FROZEN} --output {output[0]} --captions workflow/report > {log} 2>&1"

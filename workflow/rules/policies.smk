@@ -4,22 +4,22 @@ include: "common.smk"
 
 rule policies:
     input:
-        expand("data/policies/{policy}", policy=names("policies")),
-        expand("data/backbones/{backbone}", backbone=names("backbones")),
+        expand("<data>/policies/{policy}", policy=STUDY.policies),
+        expand("<data>/backbones/{backbone}", backbone=STUDY.backbones),
 
 
 rule pretraining:
     input:
-        config=f"{STUDY}/pretraining/{{pretraining}}.yaml",
         questions=pretraining_questions,
         start=pretraining_start,
         code=code("pretraining"),
     output:
-        directory("data/pretraining/{pretraining}"),
+        directory("<data>/pretraining/{pretraining}"),
+        record="<data>/pretraining/{pretraining}.record.json",
     log:
-        "logs/policies/{pretraining}.log",
+        "<logs>/policies/{pretraining}.log",
     benchmark:
-        "results/benchmarks/policies/pretraining-{pretraining}.tsv"
+        "<benchmarks>/policies/pretraining-{pretraining}.tsv"
     priority: 100  # the longest chain of jobs waits for it
     conda:
         "../../envs/pqm.yaml"
@@ -27,46 +27,50 @@ rule pretraining:
     resources:
         **asked("policies"),
     params:
+        settings="pretraining.{pretraining}",
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm policies pretrain {input.config} --output {output} {params.questions}"
-        " {params.start} > {log} 2>&1"
+        ON_DEVICES
+        + "pqm policies pretrain {FROZEN} {wildcards.pretraining} --output {output[0]} {params.questions} {params.start}"
+        " --work {WORK} > {log} 2>&1"
 
 
 rule policy:
     input:
-        config=f"{STUDY}/policies/{{policy}}.yaml",
         pretraining=picked_pretraining("policies"),
         code=model_code("policies"),
     output:
-        directory("data/policies/{policy}"),
+        directory("<data>/policies/{policy}"),
+        record="<data>/policies/{policy}.record.json",
     log:
-        "logs/policies/policy-{policy}.log",
+        "<logs>/policies/policy-{policy}.log",
     benchmark:
-        "results/benchmarks/policies/policy-{policy}.tsv"
+        "<benchmarks>/policies/policy-{policy}.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
+        settings="policies.{policy}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies policy {input.config} --output {output} {params.pretraining} > {log} 2>&1"
+        RECORD + "pqm policies policy {FROZEN} {wildcards.policy} --output {output[0]} {params.pretraining} > {log} 2>&1"
 
 
 rule backbone:
     input:
-        config=f"{STUDY}/backbones/{{backbone}}.yaml",
         pretraining=picked_pretraining("backbones"),
         code=model_code("backbones"),
     output:
-        directory("data/backbones/{backbone}"),
+        directory("<data>/backbones/{backbone}"),
+        record="<data>/backbones/{backbone}.record.json",
     log:
-        "logs/policies/backbone-{backbone}.log",
+        "<logs>/policies/backbone-{backbone}.log",
     benchmark:
-        "results/benchmarks/policies/backbone-{backbone}.tsv"
+        "<benchmarks>/policies/backbone-{backbone}.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
+        settings="backbones.{backbone}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        "pqm policies backbone {input.config} --output {output} {params.pretraining} > {log} 2>&1"
+        RECORD + "pqm policies backbone {FROZEN} {wildcards.backbone} --output {output[0]} {params.pretraining} > {log} 2>&1"

@@ -5,16 +5,18 @@ include: "common.smk"
 rule rollouts:
     input:
         sampled_rollouts(),
+        expand("<data>/rollouts/{cell}.parquet", cell=PUBLISHED_CELLS),
+        expand("<data>/annotated/{dataset}", dataset=STUDY.annotated),
 
 
 # The server of a policy whose settings name a command: Snakemake runs it beside the jobs that need it, and stops it after them.
 rule rollouts_server:
     input:
-        "data/policies/{policy}",
+        "<data>/policies/{policy}",
     output:
-        service(".work/servers/rollouts-{policy}.json"),
+        service("<work>/servers/rollouts-{policy}.json"),
     log:
-        "logs/rollouts/server-{policy}.log",
+        "<logs>/rollouts/server-{policy}.log",
     conda:
         "../../envs/pqm.yaml"
     resources:
@@ -26,58 +28,70 @@ rule rollouts_server:
 
 rule sample:
     input:
-        config=f"{STUDY}/rollouts/{{dataset}}.yaml",
-        policy="data/policies/{policy}",
-        questions="data/questions/{dataset}.parquet",
+        policy="<data>/policies/{policy}",
+        questions="<data>/questions/{dataset}.parquet",
         server=server_of_rollouts,
         code=code("rollouts"),
     output:
-        "data/rollouts/{policy}/{dataset}.parquet",
+        "<data>/rollouts/{policy}/{dataset}.parquet",
+        record="<data>/rollouts/{policy}/{dataset}.record.json",
     log:
-        "logs/rollouts/{policy}/{dataset}.log",
+        "<logs>/rollouts/{policy}/{dataset}.log",
     benchmark:
-        "results/benchmarks/rollouts/{policy}/{dataset}.tsv"
+        "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
     threads: sampling_threads
     resources:
         **asked("rollouts") | {"gpu": sampling_gpus},
     params:
+        settings="rollouts.{dataset}",
         server=repeated("--server", "server"),
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm rollouts sample {input.config} --output {output} --policy {input.policy}"
-        " --questions {input.questions} {params.server} > {log} 2>&1"
+        ON_DEVICES
+        + "pqm rollouts sample {FROZEN} {wildcards.dataset} --output {output[0]} --policy {input.policy}"
+        " --questions {input.questions} {params.server} --work {WORK} > {log} 2>&1"
 
 
+# Solutions that others published, as rollouts of their models.
 rule published_rollouts:
     input:
-        solutions=published_solutions_file,
-        questions="data/real/questions/gsm8k.parquet",
-        code=code("published"),
+        solutions=lambda wildcards: source_file(STUDY.solutions[solutions_of(wildcards)]),
+        questions="<data>/questions/{dataset}.parquet",
+        code=code("solutions"),
     output:
-        "data/real/rollouts/{policy}/gsm8k.parquet",
+        "<data>/rollouts/{policy}/{dataset}.parquet",
+        record="<data>/rollouts/{policy}/{dataset}.record.json",
     log:
-        "logs/rollouts/published/{policy}.log",
+        "<logs>/rollouts/{policy}/{dataset}.log",
+    benchmark:
+        "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
+    wildcard_constraints:
+        policy="|".join(model for item in STUDY.solutions.values() for model in item.models) or "(?!)",
     conda:
         "../../envs/pqm.yaml"
+    params:
+        settings="",
     shell:
-        "pqm rollouts published {input.solutions} --output {output} --questions {input.questions} --model {wildcards.policy}"
-        " > {log} 2>&1"
+        RECORD + "pqm rollouts published {input.solutions} --output {output[0]} --questions {input.questions}"
+        " --model {wildcards.policy} > {log} 2>&1"
 
 
 # Solutions whose first wrong step people marked.
 rule annotated:
     input:
-        config="config/real/annotated/{dataset}.yaml",
-        file=real_source_file(AnnotatedConfig, "annotated"),
+        file=annotated_file,
         code=code("annotated"),
     output:
-        directory("data/real/annotated/{dataset}"),
+        directory("<data>/annotated/{dataset}"),
+        record="<data>/annotated/{dataset}.record.json",
     log:
-        "logs/rollouts/annotated/{dataset}.log",
+        "<logs>/rollouts/annotated/{dataset}.log",
+    benchmark:
+        "<benchmarks>/rollouts/annotated/{dataset}.tsv"
     conda:
         "../../envs/pqm.yaml"
     params:
-        real_data=real_data,
+        settings="annotated.{dataset}",
     shell:
-        "pqm rollouts annotated {input.config} --output {output} {params.real_data} > {log} 2>&1"
+        RECORD + "pqm rollouts annotated {FROZEN} {wildcards.dataset} --output {output[0]} > {log} 2>&1"

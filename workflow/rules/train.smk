@@ -4,30 +4,34 @@ include: "common.smk"
 
 rule train:
     input:
-        [f"results/checkpoints/{run}/seed-{seed}" for run in RUNS for seed in seeds(run)],
+        [f"<results>/checkpoints/{run}/seed-{seed}" for run in STUDY.runs for seed in seeds(run)],
 
 
-rule reward_model:
-    input:
-        config=f"{STUDY}/runs/{{run}}.yaml",
-        training=f"{STUDY}/training.yaml",
-        labels=run_input("labels"),
-        validation=f"data/labels/{known('labels', TRAINING.validation, f'{STUDY}/training.yaml')}.parquet",
-        backbone=run_input("backbone"),
-        code=code("train"),
-    output:
-        directory("results/checkpoints/{run}/seed-{seed}"),
-    log:
-        "logs/train/{run}-seed-{seed}.log",
-    benchmark:
-        "results/benchmarks/train/{run}/seed-{seed}.tsv"
-    conda:
-        "../../envs/pqm.yaml"
-    threads: TRAINING.threads
-    resources:
-        **asked("train"),
-    params:
-        launcher=launcher(),
-    shell:
-        "exec python -m pqm.devices {resources.gpu} {params.launcher} train {input.config} --output {output} --training {input.training}"
-        " --seed {wildcards.seed} --labels {input.labels} --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
+if STUDY.training:
+
+    rule reward_model:
+        input:
+            labels=run_input("labels"),
+            validation=f"<data>/labels/{STUDY.training.validation}.parquet",
+            backbone=run_input("backbone"),
+            code=code("train"),
+        output:
+            directory("<results>/checkpoints/{run}/seed-{seed}"),
+            record="<results>/checkpoints/{run}/seed-{seed}.record.json",
+        log:
+            "<logs>/train/{run}-seed-{seed}.log",
+        benchmark:
+            "<benchmarks>/train/{run}/seed-{seed}.tsv"
+        conda:
+            "../../envs/pqm.yaml"
+        threads: STUDY.training.threads
+        resources:
+            **asked("train"),
+        params:
+            # Which policies a run judges, and which other seeds there are, is no part of a training.
+            settings="runs.{run},-policies,-seeds training,-seeds,-checkpoint_every",
+            launcher=launcher(),
+        shell:
+            ON_DEVICES
+            + "{params.launcher} train {FROZEN} {wildcards.run} --output {output[0]} --seed {wildcards.seed} --labels {input.labels}"
+            " --validation {input.validation} --backbone {input.backbone}/model --work {WORK} > {log} 2>&1"

@@ -29,19 +29,19 @@ class Labelled:
     correct: bool
 
 
-def published_labels(config: PublishedLabelsConfig, real_data: Path) -> pd.DataFrame:
+def published_labels(config: PublishedLabelsConfig, published: Path) -> pd.DataFrame:
     """The label table of a published corpus; what is left out is counted by reason and said.
 
     A solution that is published twice is kept once, with its first labels. Hits and counts are not known and stand as 0.
 
     Args:
-        real_data: the folder in which a relative path is looked up.
+        published: the folder in which a relative path is looked up.
 
     Raises:
         PqmError: the corpus is missing, a row breaks its format, its counts are not `config.counts`, or no solution is left.
     """
     form = config.source.format
-    records = read_records(config.source, real_data)
+    records = read_records(config.source, published)
     left_out: Counter[str] = Counter()
     rows = 0
 

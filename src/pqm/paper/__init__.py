@@ -1,6 +1,6 @@
 """Stage `paper`: every result of the paper, a table or a figure each, from what a study built.
 
-A result is a function in `tables.py` or `figures.py`, an entry below, an entry in the study's `paper.yaml` (with the runs that
+A result is a function in `tables.py` or `figures.py`, an entry below, an entry in the study's `results` (with the runs that
 it is about) and a caption in `workflow/report/`. The entry below is what the rules ask for before they make it:
 
     metrics       of its runs and of the references
@@ -11,7 +11,8 @@ it is about) and a caption in `workflow/report/`. The entry below is what the ru
     validation    step scores of the validation set, for a threshold
     validation labels   the set's Monte Carlo labels, where nobody knows the truth of a step
     annotated     solutions whose first wrong step people marked, and step scores by its runs
-    benchmarks    Snakemake's records of what each job took, and what the stages' counters stand in
+    everything    what the stages made, whose tokens are counted and whose timing files are read
+    solutions     solutions that others published, with our grades
     reported      the published numbers that a user filled in
     table NAME    another table
 """
@@ -28,8 +29,10 @@ TABLE_NEEDS: dict[str, tuple[str, ...]] = {
     "annotated_errors": ("annotated", "scores", "validation", "validation labels"),
     "case_study": ("scores",),
     "grader_disagreement": ("grades",),
-    "cost": ("benchmarks", "checkpoints"),
+    "cost": ("everything", "checkpoints"),
     "paper_comparison": ("reported", "table main"),
+    "published_solutions": ("solutions",),
+    "published_disagreements": ("solutions",),
 }
 FIGURE_NEEDS: dict[str, tuple[str, ...]] = {
     "best_of_n": ("table main",),
@@ -41,7 +44,7 @@ FIGURE_NEEDS: dict[str, tuple[str, ...]] = {
     "label_audit": ("audit",),
     "separation": ("scores",),
     "calibration": ("scores",),
-    "compute": ("table main", "scores", "benchmarks"),
+    "compute": ("table main", "scores", "everything"),
     "theory": (),
 }
 # A result with one of these needs is about at least one run.

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pqm.config import AssumptionsConfig, LabelsConfig, RolloutsConfig, TextSizes, load, load_labels
+from pqm.config import LabelsConfig, RolloutsConfig, TextSizes
 from pqm.errors import PqmError
 from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
 from pqm.paper.study import Study
@@ -30,8 +30,9 @@ class Budget:
 
     def __init__(self, study: Study) -> None:
         self.study = study
-        self.file = study.folder / "assumptions.yaml"
-        self.assumed = load(AssumptionsConfig, self.file)
+        if study.settings.assumptions is None:
+            raise PqmError(f"{study.file}: section 'assumptions' is missing, which a budget is made from")
+        self.assumed = study.settings.assumptions
 
     def jobs(self) -> pd.DataFrame:
         """One row a job: stage, item, tokens, gpu_hours, disk_gb."""
@@ -51,8 +52,7 @@ class Budget:
 
     def _labels(self) -> Iterable[Job]:
         """Monte Carlo labels: each prefix is completed, which writes half a solution on average; published labels cost nothing."""
-        for name in self._names("labels"):
-            config = load_labels(self.study.folder / "labels" / f"{name}.yaml")
+        for name, config in self.study.settings.labels.items():
             if not isinstance(config, LabelsConfig):
                 continue
             size = self._dataset(config.dataset)
@@ -110,10 +110,10 @@ class Budget:
     # ------------------------------------------------------------ what is assumed
 
     def _names(self, kind: str) -> list[str]:
-        return sorted(path.stem for path in (self.study.folder / kind).glob("*.yaml"))
+        return list(getattr(self.study.settings, kind))
 
     def _rollouts_config(self, dataset: str) -> RolloutsConfig:
-        return load(RolloutsConfig, self.study.folder / "rollouts" / f"{dataset}.yaml")
+        return self._known("rollouts", self.study.settings.rollouts, dataset)
 
     def _sampled(self, dataset: str) -> float:
         """Tokens that a policy writes on a data set, with the question that each sample's scoring or sampling shares."""
@@ -128,7 +128,7 @@ class Budget:
 
     def _known(self, key: str, table: Mapping[str, Value], name: str) -> Value:
         if name not in table:
-            raise PqmError(f"{self.file}: {key} says nothing of {name!r}, which the study has")
+            raise PqmError(f"{self.study.file}: assumptions: {key} says nothing of {name!r}, which the study has")
         return table[name]
 
     def _weights_gb(self, model: str) -> float:

@@ -660,7 +660,7 @@ def draw_figure(name: str, study: Study, output: Path) -> None:
     if name not in FIGURES:
         raise PqmError(f"no figure is named {name!r}; expected one of {', '.join(FIGURES)}")
     if name not in study.paper.figures:
-        raise PqmError(f"{study.folder / 'paper.yaml'}: figure {name!r} is not listed")
+        raise PqmError(f"{study.file}: results: figure {name!r} is not listed")
     plt.rcParams.update({"svg.hashsalt": "pqm", "svg.fonttype": "path"})
     data = FIGURES[name].data(study, study.runs_of(name))
     figure = FIGURES[name].draw(data)

@@ -1,21 +1,20 @@
-"""The main table's accuracies as one nested JSON object: what `dvc metrics` shows and compares between experiments."""
+"""The main table in five numbers: what `dvc metrics` shows and compares between experiments."""
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from pqm import formats
 from pqm.errors import PqmError
 
-KEYS = ("policy", "benchmark", "backbone", "method")
+SHOWN = ("pass@1", "self-consistency", "proofreader", "bce", "pqm-zeta4")
 
 
 def write_headline(table: Path, output: Path) -> None:
-    """Write {policy: {benchmark: {backbone: {method: accuracy at the largest n}}}} of the CSV `table`.
+    """Write {n, method: accuracy, ..}: the mean over all cells of the CSV `table` at its largest n.
 
-    References at their own n, such as pass@1, are kept at their largest.
+    pass@1 stands at its own n. Methods that the table does not have are left out; `pqm-zeta4 - bce` is their difference.
 
     Raises:
         PqmError: the table is missing or has not the main table's columns.
@@ -26,14 +25,14 @@ def write_headline(table: Path, output: Path) -> None:
         raise PqmError(f"{table}: missing; expected the main table") from None
     except (OSError, ValueError) as error:
         raise PqmError(f"{table}: cannot be read as the main table ({str(error).splitlines()[0]})") from None
-    missing = [column for column in (*KEYS, "n", "accuracy") if column not in rows]
+    missing = [column for column in ("policy", "benchmark", "method", "n", "accuracy") if column not in rows]
     if missing:
         raise PqmError(f"{table}: no column {missing[0]!r}; expected the main table")
-    headline: dict[str, Any] = {}
-    for *parents, method, accuracy in rows.sort_values("n", kind="stable")[[*KEYS, "accuracy"]].itertuples(index=False):
-        node = headline
-        for key in parents:
-            node = node.setdefault(str(key), {})
-        node[str(method)] = float(accuracy)
+    largest = int(rows["n"].max())
+    at_largest = rows[(rows["n"] == largest) | (rows["method"] == "pass@1")]
+    means = at_largest.groupby("method")["accuracy"].mean()
+    headline: dict[str, float] = {"n": largest} | {method: round(means[method], 4) for method in SHOWN if method in means}
+    if {"bce", "pqm-zeta4"} <= set(means.index):
+        headline["pqm-zeta4 - bce"] = round(means["pqm-zeta4"] - means["bce"], 4)
     with formats.whole_file(output) as part:
-        part.write_text(json.dumps(headline, indent=2, sort_keys=True) + "\n")
+        part.write_text(json.dumps(headline, indent=2) + "\n")

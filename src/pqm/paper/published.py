@@ -1,27 +1,24 @@
 """What published solutions give: votes, pass@n, and where our two graders and the publishers' verdict differ."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pqm import formats
 from pqm.evaluate.estimators import pass_at_n, vote
-from pqm.paper.tables import DIGITS, write_text
 from pqm.progress import say
 from pqm.records import read_json_lines
 
 
-def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -> None:
+def judged_solutions(parts: Mapping[str, pd.DataFrame], solutions: Path) -> pd.DataFrame:
     """Majority vote and pass@n of GSM8K's published solutions, and how far our grades agree with the publishers'.
 
     Args:
-        grades: one grade table a model, named `{model}/...parquet`, one sample a question each.
+        parts: the grades of each model, one sample per question.
         solutions: the publishers' file, whose `is_correct` is compared.
     """
-    parts = {path.parent.name: formats.read(path, formats.GRADES) for path in grades}
     pooled = pd.concat([part.assign(model=model) for model, part in parts.items()], ignore_index=True)
     n = list(range(1, len(parts) + 1))
     rows = [
@@ -43,21 +40,21 @@ def make_real_solutions(grades: Sequence[Path], solutions: Path, output: Path) -
         same = pooled[column] == pooled["is_correct"]
         rows.append({"models": "all", "method": method, "n": 1, "accuracy": same.mean(), "questions": len(same)})
         say(f"{method}: {same.sum()} of {len(same)} grades ({100 * same.mean():.2f} %)")
-    write_text(output, pd.DataFrame(rows).to_csv(index=False, float_format=f"%.{DIGITS}f"))
+    return pd.DataFrame(rows)
 
 
-def make_real_disagreements(grades: Sequence[Path], questions: Path, solutions: Path, output: Path) -> None:
+def disagreements(parts: Mapping[str, pd.DataFrame], golds: pd.Series, solutions: Path) -> pd.DataFrame:
     """Each published GSM8K solution on which the two graders and the publishers do not all agree, with who is right.
 
     GSM8K's gold answers are whole numbers: a stated number is right where it is that number, which no grader's rules are needed
     for. An answer that is no plain number is left undecided.
 
     Args:
-        grades: one grade table a model, named `{model}/...parquet`.
+        parts: the grades of each model.
+        golds: the gold answer of each question.
         solutions: the publishers' file, whose `is_correct` is the third verdict.
     """
-    golds = formats.read(questions, formats.QUESTIONS).set_index("question_id")["answer"]
-    pooled = pd.concat([formats.read(path, formats.GRADES).assign(model=path.parent.name) for path in grades], ignore_index=True)
+    pooled = pd.concat([part.assign(model=model) for model, part in parts.items()], ignore_index=True)
     pooled["is_correct"] = _is_correct(pooled, solutions)
     verdicts = pooled[["correct", "second_correct", "is_correct"]].set_axis(
         ["math-verify", "authors' rules", "publishers"], axis=1
@@ -68,8 +65,8 @@ def make_real_disagreements(grades: Sequence[Path], questions: Path, solutions: 
     table["who is right"] = [
         ", ".join(name for name in verdicts if row[name] == row["truth"]) or "undecided" for row in table.to_dict("records")
     ]
-    write_text(output, table.to_csv(index=False))
     say(f"{len(table)} of {len(pooled)} solutions have verdicts that differ")
+    return table
 
 
 def _is_correct(pooled: pd.DataFrame, solutions: Path) -> list[bool]:

@@ -41,6 +41,8 @@ TITLES = {
     "grader_disagreement": "Two graders",
     "cost": "What it took",
     "paper_comparison": "Published numbers",
+    "published_solutions": "Published solutions of GSM8K",
+    "published_disagreements": "Published solutions on which graders differ",
     "framework": "A trajectory and its Q values",
     "best_of_n": "Best-of-n against n",
     "margin": "The margin",
@@ -63,7 +65,7 @@ def write_report(study: Study, captions: Path, output: Path) -> None:
     """
     template = Environment(loader=PackageLoader("pqm.paper", "."), autoescape=True).get_template("report.html.jinja")
     page = template.render(
-        study=study.folder.name,
+        study=study.name,
         figures=[_figure(study, name, captions) for name in study.paper.figures],
         tables=[_table(study, name) for name in study.paper.tables],
         questions=_questions(study),

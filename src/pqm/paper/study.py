@@ -5,38 +5,60 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from pqm import formats
-from pqm.config import EvaluationConfig, PaperConfig, RunConfig, TrainingConfig, load
+from pqm.config import EvaluationConfig, ResultsConfig, RunConfig, StudyConfig, TrainingConfig
 from pqm.errors import PqmError
 from pqm.evaluate import join
 from pqm.questions.stories import ALL_RIGHT
+from pqm.published_files import PUBLISHED
+from pqm.study import instead, load_study, study_name
 
 REFERENCES = "references"
+Section = TypeVar("Section")
 
 
 @dataclass(frozen=True)
 class Study:
-    """The settings in `folder` and what was made from them in `data` and `results`."""
+    """The settings in `file` and what was made from them in `data` and `results`."""
 
-    folder: Path
-    data: Path = Path("data")
-    results: Path = Path("results")
+    file: Path
+    data: Path
+    results: Path
+
+    @classmethod
+    def of(cls, file: Path, data: Path | None = None, results: Path | None = None) -> "Study":
+        """The study in a file; what it made lies in `data/<study>` and `results/<study>` unless told otherwise."""
+        name = study_name(file)
+        return cls(file, data or Path("data", name), results or Path("results", name))
+
+    @property
+    def name(self) -> str:
+        return study_name(self.file)
 
     @cached_property
-    def paper(self) -> PaperConfig:
-        return load(PaperConfig, self.folder / "paper.yaml")
+    def settings(self) -> StudyConfig:
+        return load_study(self.file)
 
-    @cached_property
+    @property
+    def paper(self) -> ResultsConfig:
+        return self._section("results", self.settings.results)
+
+    @property
     def evaluation(self) -> EvaluationConfig:
-        return load(EvaluationConfig, self.folder / "evaluation.yaml")
+        return self._section("evaluation", self.settings.evaluation)
 
-    @cached_property
+    @property
     def training(self) -> TrainingConfig:
-        return load(TrainingConfig, self.folder / "training.yaml")
+        return self._section("training", self.settings.training)
+
+    def _section(self, name: str, section: Section | None) -> Section:
+        if section is None:
+            raise PqmError(f"{self.file}: section {name!r} is missing, which this result needs")
+        return section
 
     @property
     def cells(self) -> list[tuple[str, str]]:
@@ -55,16 +77,16 @@ class Study:
 
     def _named(self, role: str, name: str | None) -> str:
         if name is None:
-            raise PqmError(f"{self.folder / 'evaluation.yaml'}: names no {role} set, which this result needs")
+            raise PqmError(f"{self.file}: evaluation names no {role} set, which this result needs")
         return name
 
     @property
     def runs(self) -> list[str]:
         """Every reward model of the study."""
-        return sorted(path.stem for path in (self.folder / "runs").glob("*.yaml"))
+        return list(self.settings.runs)
 
     def runs_of(self, result: str) -> tuple[str, ...]:
-        """The runs that a result of `paper.yaml` is about.
+        """The runs that a result is about.
 
         Raises:
             PqmError: two of them are the same method, which one result cannot tell apart (but by backbone, in `backbones`).
@@ -74,13 +96,13 @@ class Study:
         twice = [name for name, kind in zip(names, kinds) if kinds.count(kind) > 1]
         if twice:
             method = self.run(twice[0]).method
-            raise PqmError(
-                f"{self.folder / 'paper.yaml'}: {result}: runs {', '.join(twice)} are all {method}; expected one of them"
-            )
+            raise PqmError(f"{self.file}: results: {result}: runs {', '.join(twice)} are all {method}; expected one of them")
         return names
 
     def run(self, name: str) -> RunConfig:
-        return load(RunConfig, self.folder / "runs" / f"{name}.yaml")
+        if name not in self.settings.runs:
+            raise PqmError(f"{self.file}: runs has no {name!r}; {instead(name, self.settings.runs)}")
+        return self.settings.runs[name]
 
     def seeds(self, run: str) -> tuple[int, ...]:
         return self.run(run).seeds or self.training.seeds
@@ -103,7 +125,7 @@ class Study:
         for run in [*runs, *([REFERENCES] if references else [])]:
             path = self.results / "metrics" / f"{run}.parquet"
             if not path.exists():
-                raise PqmError(f"{path}: missing; run {run!r} was not built or failed, see logs/train and logs/evaluate")
+                raise PqmError(f"{path}: missing; run {run!r} was not built or failed, see logs/{self.name}/train and logs/{self.name}/evaluate")
             part = formats.read(path, formats.METRICS)
             if run != REFERENCES:
                 name = self.run(run).method
@@ -147,9 +169,18 @@ class Study:
 
     def annotated(self, scorer: str, dataset: str) -> pd.DataFrame:
         """Solutions whose first wrong step people marked, with the step scores of one checkpoint."""
-        grades = formats.read(self.data / "real/annotated" / dataset / "grades.parquet", formats.GRADES)
+        grades = formats.read(self.data / "annotated" / dataset / "grades.parquet", formats.GRADES)
         path = self.results / "scores" / scorer / "annotated" / f"{dataset}.parquet"
         return join(grades, formats.read(path, formats.SCORES), path)
+
+    def solution_grades(self, name: str) -> dict[str, pd.DataFrame]:
+        """Our grades of solutions that others published, by model."""
+        item = self.settings.solutions[name]
+        return {model: self.grades(model, item.dataset) for model in item.models}
+
+    def solution_file(self, name: str) -> Path:
+        """The file that the publishers' solutions stand in."""
+        return PUBLISHED / self.settings.solutions[name].source.path
 
     def table(self, name: str) -> pd.DataFrame:
         """A table of the study that was made before."""

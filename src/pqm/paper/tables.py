@@ -13,6 +13,7 @@ from pqm.errors import PqmError
 from pqm.evaluate.estimators import AGGREGATIONS, probability
 from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits, with_known_truth
 from pqm.paper import cost
+from pqm.paper.published import disagreements, judged_solutions
 from pqm.paper.statistics import (
     Bootstrap,
     accuracies,
@@ -482,6 +483,26 @@ def paper_comparison(study: Study, runs: Sequence[str]) -> Table:
     return Table(joined, shown, f"Measured in this study: {int(measured.sum())} of {len(joined)} rows.")
 
 
+# ---------------------------------------------------------------- published solutions
+
+
+def published_solutions(study: Study, runs: Sequence[str]) -> Table:
+    """Majority vote and pass@n of published solutions, and how far our grades agree with their publishers'."""
+    parts = [judged_solutions(study.solution_grades(name), study.solution_file(name)) for name in study.settings.solutions]
+    rows = pd.concat(parts, ignore_index=True)
+    return Table(rows, rows.assign(accuracy=rows["accuracy"].map("{:.4f}".format)))
+
+
+def published_disagreements(study: Study, runs: Sequence[str]) -> Table:
+    """Published solutions on which the graders and the publishers do not all agree."""
+    parts = [
+        disagreements(study.solution_grades(name), study.questions(item.dataset)["answer"], study.solution_file(name))
+        for name, item in study.settings.solutions.items()
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return Table(rows, rows.map(str))
+
+
 # ---------------------------------------------------------------- writing
 
 
@@ -499,6 +520,8 @@ TABLES: dict[str, Callable[[Study, Sequence[str]], Table]] = {
     "grader_disagreement": grader_disagreement,
     "cost": cost_ledger,
     "paper_comparison": paper_comparison,
+    "published_solutions": published_solutions,
+    "published_disagreements": published_disagreements,
 }
 
 
@@ -511,7 +534,7 @@ def make_table(name: str, study: Study, caption: Path, output: Path) -> None:
     if name not in TABLES:
         raise PqmError(f"no table is named {name!r}; expected one of {', '.join(TABLES)}")
     if name not in study.paper.tables:
-        raise PqmError(f"{study.folder / 'paper.yaml'}: table {name!r} is not listed")
+        raise PqmError(f"{study.file}: results: table {name!r} is not listed")
     table = TABLES[name](study, study.runs_of(name))
     intervals = f"Intervals: {100 * study.paper.confidence:g} %." if "low" in table.rows else ""
     text = " ".join([*caption.read_text().split(), *intervals.split(), *table.note.split()])

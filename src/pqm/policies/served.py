@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from pqm import formats
-from pqm.config import PolicyConfig, ServerConfig, Settings, load
+from pqm.config import PolicyConfig, ServerConfig, Settings
 from pqm.errors import PqmError
+from pqm.study import load
 
 FILE_NAME = "server.json"
 

@@ -14,12 +14,12 @@ from pqm.questions.symbolic import fresh_instances
 from pqm.records import read_records
 
 
-def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path], real_data: Path) -> pd.DataFrame:
+def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path], published: Path) -> pd.DataFrame:
     """The questions of data set `name`, disjoint by text from the data sets in `config.disjoint_from`.
 
     Args:
         upstream: the question table of each data set in `config.upstream`.
-        real_data: the folder in which relative paths of published files are looked up.
+        published: the folder in which relative paths of published files are looked up.
 
     Raises:
         PqmError: published data is missing or malformed, templates have no more instances, or the set shares a question with a disjoint data set.
@@ -36,7 +36,7 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
     elif isinstance(source, SymbolicSource):
         rows = fresh_instances(source, name, taken)
     else:
-        rows = read_published(source.format, read_records(source, real_data), name)
+        rows = read_published(source.format, read_records(source, published), name)
     questions = pd.DataFrame(rows)
     shared = [] if questions.empty else questions["question"][questions["question"].isin(taken)].tolist()
     if shared:

@@ -16,16 +16,16 @@ GRADER = "published"
 Solution = dict[str, Any]
 
 
-def write_annotated(config: AnnotatedConfig, real_data: Path, output: Path) -> None:
+def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> None:
     """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, all or none.
 
     Args:
-        real_data: the folder in which a relative path is looked up.
+        published: the folder in which a relative path is looked up.
 
     Raises:
         PqmError: the source is missing, or a solution lacks a key or marks a step that it has not.
     """
-    records = read_records(config.source, real_data)
+    records = read_records(config.source, published)
     solutions = pd.DataFrame(_READERS[config.source.format](records))
     if solutions.empty:
         raise PqmError(f"{records.origin}: holds no marked solution")

@@ -18,7 +18,6 @@ from pydantic import BaseModel, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 from tenacity import wait_random_exponential as full_jitter
 
-from pqm.config import load
 from pqm.errors import PqmError
 from pqm.policies.served import FILE_NAME, RunningServer, read_server
 from pqm.progress import say

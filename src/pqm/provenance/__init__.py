@@ -1,0 +1,1 @@
+"""What made each output, by content: a small record beside the outputs of a job. See `docs/provenance.md`."""

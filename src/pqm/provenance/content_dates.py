@@ -1,0 +1,72 @@
+"""Dates from contents: Snakemake compares dates to find what is out of date; here they are made from the records.
+
+Snakemake asks a cache for the date of every file before it plans. `ContentDates` is that cache. It gives outputs with a
+right record a later date than all sources, and all other outputs an earlier one. No date of a file is set, so a plan changes
+nothing on disk, a copied or checked-out file is judged by what is in it, and DVC's memory of files stays valid.
+"""
+
+import json
+import shlex
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import snakemake.io
+from snakemake.jobs import Job
+from snakemake.utils import format as fill_in
+
+from pqm.provenance.digests import Digests
+from pqm.provenance.records import lasting, read_record, settings_digest
+
+OUT_OF_DATE, SOURCE, UP_TO_DATE = 1.0, 2.0, 3.0  # seconds since 1970; not 0, which Snakemake takes for no date
+
+
+class ContentDates(snakemake.io.IOCache):
+    """Snakemake's cache of dates, filled from records."""
+
+    study: ClassVar[dict[str, Any]] = {}
+    names: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def install(cls, frozen: str, **names: str) -> None:
+        """Let the workflow that is being read plan by contents.
+
+        Args:
+            frozen: its study as JSON.
+            names: global names of the workflow that commands contain.
+        """
+        cls.study, cls.names = json.loads(frozen), names
+        snakemake.io.IOCache = cls
+
+    async def mtime_inventory(self, jobs: Iterable[Job], n_workers: int = 8) -> None:
+        """Collect the dates of all files of the jobs, and replace those that records speak of."""
+        jobs = list(jobs)
+        await super().mtime_inventory(jobs, n_workers)
+        digests = Digests()
+        made: dict[str, float] = {}
+        for job in jobs:
+            if job.output.get("record"):
+                date = UP_TO_DATE if self._is_right(job, digests) else OUT_OF_DATE
+                made |= {str(path): date for path in (*job.output, *([job.benchmark] if job.benchmark else []))}
+        if jobs and not jobs[0].rule.workflow.dryrun:
+            digests.save()
+        for path in self.mtime:
+            self.mtime[path] = snakemake.io.Mtime(local=made.get(str(path), SOURCE))
+
+    def _is_right(self, job: Job, digests: Digests) -> bool:
+        """Whether the outputs are what this job would make from what is there now."""
+        record = read_record(job.output.record)
+        return (
+            record is not None
+            and record.command == command_of(job, self.names)
+            and record.settings == {name: settings_digest(self.study, name) for name in job.params.settings.split()}
+            and record.inputs == {path: digests.of(path) for path in lasting(map(str, job.input))}
+            and set(record.outputs) == {str(path) for path in job.output} - {str(job.output.record)}
+            and all(was is not None and digests.of(path) == was for path, was in record.outputs.items())
+        )
+
+
+def command_of(job: Job, names: dict[str, str]) -> list[str]:
+    """The command that a job's record speaks of: what stands behind ` -- ` in its rule, without the log."""
+    template = job.rule.shellcmd.partition(" -- ")[2].partition(" > ")[0]
+    filled = fill_in(template, input=job.input, output=job.output, params=job.params, wildcards=job.wildcards, **names)
+    return shlex.split(filled)
