@@ -1,15 +1,17 @@
 # What a user types: `make tables`, `make figures`, `make test`; `make pull` instead of building.
+# Of the study that params.yaml names, or of another: `make STUDY=tiny tables`.
+STUDY := $(shell sed -n 's/^study: *//p' params.yaml)
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all test check remotes pull push times
+.PHONY: tables figures all envs test check remotes pull push times
 
 tables figures: $(VENV)/ready
-	snakemake --cores all results/$@
+	snakemake --cores all --config study=$(STUDY) -- results/$@
 
 all: $(VENV)/ready
-	snakemake --cores all all
+	snakemake --cores all --config study=$(STUDY) -- all
 
 # torch first and with its dependencies: from PyPI it brings the CUDA libraries, which the lock does not hold. TORCH_INDEX is one more index,
 # not the only one, so that the dependencies are still found; its build wins, since to pip 2.x+cpu is newer than 2.x.
@@ -26,7 +28,6 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	touch $@
 
 # The conda environments, from the lock.
-.PHONY: envs
 envs:
 	python3 envs/generate.py
 
@@ -45,13 +46,13 @@ check: $(VENV)/ready
 remotes: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-remotes.lock
 
-# A pulled file is as new as the clone, so Snakemake must be told that it is up to date: never one without the other.
+# Nothing else is to be done after a pull: what is out of date is found by contents. The check remembers the files' digests.
 pull: $(VENV)/ready
-	dvc pull
-	snakemake --touch --quiet all
+	dvc pull config/$(STUDY)/dvc.yaml
+	python -m pqm.provenance check $(STUDY)
 
 push: $(VENV)/ready
-	dvc push
+	dvc push config/$(STUDY)/dvc.yaml
 
 times: $(VENV)/ready
-	pqm paper times results/benchmarks
+	pqm paper times results/$(STUDY)/benchmarks

@@ -454,6 +454,53 @@ def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's
     typer.echo(summary(records(benchmarks)).to_markdown(index=False, floatfmt=".0f"))
 
 
+@app.command()
+def provenance(
+    path: Annotated[Path, typer.Argument(help="A table, a figure, a checkpoint or any other output.")],
+) -> None:
+    """Print what made an output, back to settings, code and seeds, and whether each is still the same."""
+    from pqm.provenance.trace import trace
+
+    typer.echo(trace(path))
+
+
+@study_app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What the study is called: the folder in config/, data/ and results/.")],
+    start: Annotated[str, typer.Option("--from", help="The study that it starts from.")] = "tiny",
+) -> None:
+    """Make a study: a copy of another one, to edit."""
+    from pqm.study_files import new_study
+
+    typer.echo(f"{new_study(name, start)}: edit it, then: pqm study check {name}")
+
+
+@study_app.command()
+def check(name: Annotated[str, typer.Argument(help="Which study.")]) -> None:
+    """Say all that is wrong with a study, without starting a workflow."""
+    from pqm.study_files import check_study
+
+    check_study(name)
+    typer.echo(f"study {name}: nothing is wrong")
+
+
+@study_app.command()
+def dvc(name: Annotated[str, typer.Argument(help="Which study.")]) -> None:
+    """Write the study's DVC stages, config/STUDY/dvc.yaml."""
+    from pqm.study_files import write_dvc
+
+    typer.echo(write_dvc(name))
+
+
+@study_app.command()
+def schema() -> None:
+    """Write the JSON schema for editors, config/study.schema.json, and the reference of all settings, docs/settings.md."""
+    from pqm.study_files import write_reference
+
+    for path in write_reference():
+        typer.echo(path)
+
+
 def main() -> None:
     """Run a verb; a user's mistake ends in one sentence on standard error and exit code 1."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as an exception, so that no half file stays

@@ -328,13 +328,16 @@ def result_settings(kind, result):
     needs = {"tables": TABLE_NEEDS, "figures": FIGURE_NEEDS}[kind][result]
     tables = [need.removeprefix("table ") for need in needs if need.startswith("table ")]
     runs = [run for about in [getattr(RESULTS, kind)[result], *(RESULTS.tables[table] for table in tables)] for run in about]
+    if not needs:
+        return f"results.{kind}.{result}"
+    judged = "evaluation,-batch_tokens,-threads" + ("" if "metrics" in needs else ",-n,-vote_subsets,-seed")
     return " ".join(
         [
             f"results.{kind}.{result}",
             "results,-tables,-figures,-report",
             *(f"results.tables.{table}" for table in tables),
             *(["runs"] if "everything" in needs else (f"runs.{run}" for run in dict.fromkeys(runs))),
-            *(["evaluation,-batch_tokens,-threads", "training.seeds"] if EVALUATION else []),
+            *([judged, "training.seeds"] if EVALUATION else []),
         ]
     )
 

@@ -74,12 +74,13 @@ def ledger(study: Study) -> pd.DataFrame:
 def _tokens(study: Study, stage: str) -> tuple[int, str]:
     """A stage's own count of tokens, and what was counted."""
     if stage == "policies":
-        files = sorted((study.data / "pretraining").glob("*/snapshots.csv"))
+        files = [study.data / "pretraining" / name / "snapshots.csv" for name in study.settings.pretraining]
         return sum(int(pd.read_csv(path)["tokens"].iloc[-1]) for path in files), "trained on"
     if stage == "rollouts":
-        return _column_sum(study.data / "rollouts", "*/*.parquet", "n_tokens"), "sampled"
+        sampled = [(policy, dataset) for policy in study.evaluation.policies for dataset in study.settings.rollouts]
+        return sum(int(study.rollouts(*cell)["n_tokens"].sum()) for cell in sampled), "sampled"
     if stage == "labels":
-        return _column_sum(study.data / "labels", "*.parquet", "completion_tokens"), "completed"
+        return sum(int(study.labels(name)["completion_tokens"].sum()) for name in study.settings.labels), "completed"
     checkpoints = [(run, seed) for run in study.runs for seed in study.seeds(run)]
     if stage == "train":
         return sum(study.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
@@ -94,25 +95,20 @@ def _tokens(study: Study, stage: str) -> tuple[int, str]:
     return 0, ""
 
 
-def _column_sum(folder: Path, pattern: str, column: str) -> int:
-    return sum(int(pd.read_parquet(path, columns=[column]).to_numpy().sum()) for path in sorted(folder.glob(pattern)))
-
-
 def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     """Seconds to sample and to score one solution of each cell: policy, benchmark, sampling, scoring (these runs' mean job).
 
     Wall-clock seconds of jobs of one thread, with the seconds that a job needs to start; what is scored is scored at one rate.
 
+    Cells whose sampling left no record are left out.
+
     Raises:
-        PqmError: a job has no record.
+        PqmError: no scoring job of these runs has a record.
     """
     jobs = records(study.results / "benchmarks", ("rollouts", "evaluate")).set_index(["stage", "job"])["seconds"].to_dict()
-
-    def seconds(stage: str, job: str) -> float:
-        if (stage, job) not in jobs:
-            raise PqmError(f"{study.results / 'benchmarks' / stage / job}.tsv: missing; the seconds of this job are drawn")
-        return float(jobs[stage, job])
-
+    timed = [run for run in runs if ("evaluate", f"{run}/scores") in jobs]
+    if not timed:
+        raise PqmError(f"{study.results / 'benchmarks/evaluate'}: no timing of scoring {', '.join(runs)}; score one of them first")
     sampled = {
         (policy, name): len(study.rollouts(policy, name))
         for policy in study.evaluation.policies
@@ -120,19 +116,20 @@ def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     }
     samples = [
         sampled[policy, name] * len(study.seeds(run))
-        for run in runs
+        for run in timed
         for policy in study.policies(run)
         for name in study.evaluation.scored
     ]
-    scoring = sum(seconds("evaluate", f"{run}/scores") for run in runs) / sum(samples)
+    scoring = sum(jobs["evaluate", f"{run}/scores"] for run in timed) / sum(samples)
     return pd.DataFrame(
         [
             {
                 "policy": policy,
                 "benchmark": benchmark,
-                "sampling": seconds("rollouts", f"{policy}/{benchmark}") / sampled[policy, benchmark],
+                "sampling": jobs["rollouts", f"{policy}/{benchmark}"] / sampled[policy, benchmark],
                 "scoring": scoring,
             }
             for policy, benchmark in study.cells
+            if ("rollouts", f"{policy}/{benchmark}") in jobs
         ]
     )

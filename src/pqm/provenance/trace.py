@@ -1,0 +1,80 @@
+"""What made an output, printed as a tree: back to settings, code and seeds, each with its state."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pqm.dvc_stages import OUTPUTS
+from pqm.errors import PqmError
+from pqm.provenance.digests import Digests
+from pqm.provenance.records import ENDING, Record, read_record, record_files, settings_digest
+from pqm.study import frozen_text, load_study, study_file
+
+SAME, CHANGED, ABSENT = "same", "CHANGED", "absent"
+CODE = ("src/", "workflow/")
+
+
+class Trace:
+    """The records of a study, followed backwards."""
+
+    def __init__(self, study: str) -> None:
+        self.study = study
+        self.now: dict[str, Any] = json.loads(frozen_text(load_study(study_file(study))))
+        self.digests = Digests()
+        self.records = [record for path in record_files([f"data/{study}", f"results/{study}"]) if (record := read_record(path))]
+        self.made_by = {output: record for record in self.records for output in record.outputs}
+        self.told: set[int] = set()
+
+    def state(self, path: str, was: str | None) -> str:
+        """Whether a file or folder is as it was."""
+        now = self.digests.of(path)
+        return ABSENT if now is None else SAME if now == was else CHANGED
+
+    def lines(self, record: Record, depth: int = 0) -> list[str]:
+        """A record and, indented, those of its inputs; each record once."""
+        pad = "    " * depth
+        outputs = list(record.outputs)
+        states = {path: self.state(path, was) for path, was in record.outputs.items()}
+        head = outputs[0] + (f" and {len(outputs) - 1} more" if len(outputs) > 1 else "")
+        if id(record) in self.told:
+            return [f"{pad}{head}: see above"]
+        self.told.add(id(record))
+        worst = next((state for state in (CHANGED, ABSENT) if state in states.values()), SAME)
+        lines = [f"{pad}{head}: {worst}", f"{pad}  made by  {' '.join(record.command)}"]
+        for name, was in record.settings.items():
+            state = SAME if settings_digest(self.now, name) == was else CHANGED
+            lines.append(f"{pad}  setting  {name.replace(',-', ' without ')}: {state}")
+        code = {path: was for path, was in record.inputs.items() if path.startswith(CODE)}
+        for path, was in code.items():
+            lines.append(f"{pad}  code     {path}: {self.state(path, was)}")
+        sources = [path for path in record.inputs if path not in code]
+        for path in sources:
+            if path not in self.made_by:
+                lines.append(f"{pad}  file     {path}: {self.state(path, record.inputs[path])}")
+        makers = {id(self.made_by[path]): self.made_by[path] for path in sources if path in self.made_by}
+        for maker in makers.values():
+            lines += self.lines(maker, depth + 1)
+        return lines
+
+
+def trace(path: Path) -> str:
+    """The tree of what made `path`.
+
+    Raises:
+        PqmError: the path belongs to no study, or no record says who made it.
+    """
+    relative = os.path.relpath(path)
+    parts = Path(relative).parts
+    if len(parts) < 3 or parts[0] not in ("data", "results"):
+        raise PqmError(f"{path}: expected a path below data/STUDY or results/STUDY")
+    found = Trace(parts[1])
+    record = found.made_by.get(relative) or (read_record(relative) if relative.endswith(ENDING) else None)
+    for parent in Path(relative).parents:
+        record = record or found.made_by.get(str(parent))
+    if record is None:
+        known = sorted({folder for outputs in OUTPUTS.values() for folder in outputs})
+        raise PqmError(f"{path}: no record says who made it; records stand beside the outputs in {', '.join(known)}")
+    lines = found.lines(record)
+    changed = sum(line.endswith((CHANGED, ABSENT)) for line in lines)
+    return "\n".join([*lines, "", f"{changed} of {len(lines)} lines are not as they were" if changed else "all is as it was"])
