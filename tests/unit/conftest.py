@@ -137,13 +137,23 @@ def tables(shared: Path) -> SimpleNamespace:
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a settings file and gives its path."""
+def write_study(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study of these sections and gives its file."""
 
-    def write(name: str, **content: Any) -> Path:
+    def write(name: str = "study", /, **sections: Any) -> Path:
         path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(content))
+        path.write_text(yaml.safe_dump(sections))
         return path
+
+    return write
+
+
+@pytest.fixture
+def settings(write_study: Callable[..., Path]) -> Callable[..., tuple[Path, str]]:
+    """Writes a study of one item, `tiny` unless named, and gives its file and the item: what `run_cli` takes for both arguments."""
+
+    def write(section: str, item: str = "tiny", /, **content: Any) -> tuple[Path, str]:
+        return write_study(section, **{section: {item: content}}), item
 
     return write
 
@@ -153,10 +163,11 @@ RunCli = Callable[..., tuple[int, str]]
 
 @pytest.fixture
 def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
-    """Runs `pqm` with these arguments: its exit code and what it wrote to standard error."""
+    """Runs `pqm` with these arguments (a tuple stands for several): its exit code and what it wrote to standard error."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["pqm", *map(str, arguments)])
+        flat = [word for argument in arguments for word in (argument if isinstance(argument, tuple) else (argument,))]
+        monkeypatch.setattr(sys, "argv", ["pqm", *map(str, flat)])
         capsys.readouterr()
         code: Any = 0
         try:

@@ -3,27 +3,32 @@
 import re
 from pathlib import Path, PurePosixPath
 
-import yaml
+import pytest
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
-from .conftest import ROOT, RUNS, Project
+from .conftest import ROOT, Project
 
 STAGE_FILES = sorted(path.stem for path in (ROOT / "workflow/rules").glob("*.smk") if path.stem != "common")
+STUDIES = ["tiny", "demo", "gpu", "paper"]
 
 
-def rule_file(command: str) -> str:
-    return re.search(r"-s workflow/rules/(\w+)\.smk", command)[1]
+def stages(study: str) -> dict[str, dict]:
+    return YAML(typ="safe").load(ROOT / f"config/{study}/dvc.yaml")["stages"]
 
 
-def test_stages_are_rule_files_are_verbs() -> None:
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    assert sorted({rule_file(stage["cmd"]) for stage in stages.values()}) == STAGE_FILES
-    assert set(stages) - {"references"} == set(STAGE_FILES)
+@pytest.mark.parametrize("study", STUDIES)
+def test_stages_are_rule_files(study: str) -> None:
+    assert sorted(stages(study)) == STAGE_FILES
+    assert all(f"workflow/rules/{name}.smk" in stage["deps"] for name, stage in stages(study).items())
+
+
+def test_rule_files_are_verbs_and_modules() -> None:
     from pqm.cli import app
 
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
     verbs |= {group.name for group in app.registered_groups}
-    assert verbs == set(STAGE_FILES)
+    assert verbs - {"study", "provenance"} == set(STAGE_FILES)
     assert all((ROOT / "src/pqm" / stage).is_dir() for stage in STAGE_FILES)
 
 
@@ -33,51 +38,53 @@ def test_the_snakefile_is_short_and_includes_every_rule_file() -> None:
     assert {re.search(r"(\w+)\.smk", line)[1] for line in lines if line.startswith("include")} == {*STAGE_FILES, "common"}
 
 
-def test_nothing_persists() -> None:
-    assert "persist" not in (ROOT / "dvc.yaml").read_text()
-
-
-def test_dvc_knows_every_run() -> None:
-    runs = yaml.safe_load((ROOT / "config/runs.yaml").read_text())["runs"]
-    assert sorted(runs) == sorted(path.stem for path in (ROOT / "config/demo/runs").glob("*.yaml"))
-
-
-def test_dvc_lists_every_table_and_figure() -> None:
-    paper = yaml.safe_load((ROOT / "config/demo/paper.yaml").read_text())
-    listed = {
-        out if isinstance(out, str) else next(iter(out))
-        for out in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["paper"]["outs"]
-    }
-    tables = {f"results/tables/{name}.{form}" for name in paper["tables"] for form in ("csv", "md", "tex")}
-    figures = {f"results/figures/{name}.{form}" for name in paper["figures"] for form in ("svg", "png", "pdf", "csv")}
-    assert listed == tables | figures | {"results/tables/main.json", "results/report.html", "results/benchmarks/paper"}
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_stage_that_persists_is_checked(study: str) -> None:
+    for name, stage in stages(study).items():
+        assert all(next(iter(out.values()))["persist"] for out in stage["outs"])
+        assert stage["cmd"][-1] == f"python -m pqm.provenance check {study} {name}"
 
 
 def below(path: str, roots: set[str]) -> bool:
     return any(PurePosixPath(path).is_relative_to(root) for root in roots)
 
 
+def of_stage(project: Project, command: str) -> tuple[set[str], set[str], set[str]]:
+    """What the rules of a stage read from elsewhere, what they write, and their timing files."""
+    text = project.run("snakemake", "-n", "--forceall", *command.removeprefix("snakemake ").split())
+    inputs = {path for line in re.findall(r"^    input: (.*)$", text, flags=re.M) for path in line.split(", ")}
+    made = {path for line in re.findall(r"^    output: (.*)$", text, flags=re.M) for path in line.split(", ")}
+    return inputs - made, made, set(re.findall(r"^    benchmark: (.*)$", text, flags=re.M))
+
+
 def test_each_stage_reads_its_deps_and_writes_its_outs(dvc_project: Project) -> None:
-    stages: dict[str, dict[str, set[str]]] = {}
     with Repo(str(dvc_project.folder)) as repo:
-        for stage in repo.index.stages:
-            key = stage.cmd.removeprefix("snakemake ")
-            relative = lambda items: {Path(item.fs_path).relative_to(dvc_project.folder).as_posix() for item in items}  # noqa: E731
-            stages[key] = {"deps": relative(stage.deps), "outs": relative(stage.outs)}
-    every_out = {out for stage in stages.values() for out in stage["outs"]}
-    for command, stage in stages.items():
-        text = dvc_project.run("snakemake", "-n", "--forceall", *command.split())
-        inputs = {path for line in re.findall(r"^    input: (.*)$", text, flags=re.M) for path in line.split(", ")}
-        made = {path for line in re.findall(r"^    output: (.*)$", text, flags=re.M) for path in line.split(", ")}
-        records = set(re.findall(r"^    benchmark: (.*)$", text, flags=re.M))
-        external = inputs - made - records
-        unnamed = {path for path in external if not below(path, stage["deps"])}
+        found = [stage for stage in repo.index.stages if Path(stage.path).parent.name == "tiny"]
+
+        def relative(items: list) -> set[str]:
+            return {Path(item.fs_path).relative_to(dvc_project.folder).as_posix() for item in items if item.fs_path}
+
+        known = {stage.cmd[0]: (relative(stage.deps), relative(stage.outs)) for stage in found}
+    assert len(known) == len(STAGE_FILES)
+    every_out = set().union(*(outs for _, outs in known.values()))
+    for command, (deps, outs) in known.items():
+        read, made, timing = of_stage(dvc_project, command)
+        unnamed = {path for path in read if not below(path, deps)}
         assert not unnamed, f"{command}: reads {sorted(unnamed)}, which dvc.yaml does not name as deps"
-        unkept = {path for path in made if not below(path, stage["outs"] | stage["deps"])}
+        unkept = {path for path in made if not below(path, outs)}
         assert not unkept, f"{command}: writes {sorted(unkept)}, which dvc.yaml does not name as outs"
-        unkept = {path for path in records if not below(path, every_out)}
-        assert not unkept, f"{command}: records {sorted(unkept)}, which no stage of dvc.yaml names as outs"
-        idle = {out for out in stage["outs"] if not any(below(path, {out}) for path in made | records)}
+        assert timing and not [path for path in timing if below(path, every_out)], "timing files are outs of no stage"
+        assert not [path for path in read if path.endswith(".tsv")], "timing files are inputs of no rule"
+        idle = {out for out in outs if not any(below(path, {out}) for path in made)}
         assert not idle, f"{command}: dvc.yaml names {sorted(idle)} as outs, which no rule makes"
-        assert f"workflow/rules/{rule_file(command)}.smk" in stage["deps"]
-    assert sum("--config run=" in command for command in stages) == 2 * len(RUNS)
+
+
+def test_published_data_has_a_stage_per_item() -> None:
+    known = stages("published")
+    assert {"questions-gsm8k", "questions-math500", "annotated-champ", "rollouts-gsm8k", "evaluate-gsm8k", "paper"} <= set(known)
+    read = {
+        name: [dep for dep in stage["deps"] if dep.startswith("data/published/") and dep.endswith(".jsonl")]
+        for name, stage in known.items()
+    }
+    assert read["questions-math500"] == ["data/published/math500/test.jsonl"]
+    assert read["annotated-champ"] == []

@@ -1,24 +1,34 @@
-"""The tiny study through DVC: the numbers that Snakemake gives, and clones that pull them."""
+"""The tiny study through DVC: the numbers that Snakemake gives, clones that pull them, and what DVC's commands show."""
+
+import json
 
 import pytest
 
-from .conftest import Project, make_pull
-from .test_tiny_study import REAL, RESULTS, only_bce_is_made_again
+from .conftest import STUDY, Project, make_pull
+from .test_tiny_study import RESULTS, only_bce_is_made_again
 
 # What these hold is seconds, which differ from build to build.
 TIMED = {"cost", "compute"}
+STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate", "paper")
 
 
 def test_dvc_on_two_cores_and_snakemake_on_one_give_the_same_numbers(snakemake_project: Project, dvc_project: Project) -> None:
-    files = [path for kind in ("tables", "figures") for path in (snakemake_project.folder / "results" / kind).glob("*.csv")]
-    assert {path.stem for path in files} - REAL == RESULTS
+    folder = snakemake_project.folder / "results/tiny"
+    files = [path for kind in ("tables", "figures") for path in (folder / kind).glob("*.csv")]
+    assert {path.stem for path in files} == RESULTS
     for path in files:
-        if path.stem not in TIMED | REAL:
+        if path.stem not in TIMED:
             assert (dvc_project.folder / path.relative_to(snakemake_project.folder)).read_bytes() == path.read_bytes(), path.stem
 
 
 def test_dvc_is_up_to_date_after_repro(dvc_project: Project) -> None:
     assert "up to date" in dvc_project.run("dvc", "status")
+    assert "Data and pipelines are up to date" in dvc_project.run("dvc", "repro")
+
+
+def test_dvc_built_the_chosen_study_and_no_other(dvc_project: Project) -> None:
+    assert {path.name for path in (dvc_project.folder / "results").iterdir()} == {"README.md", "tiny"}
+    assert {path.parent.name for path in dvc_project.folder.glob("config/*/dvc.lock")} == {"tiny"}
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +43,43 @@ def pulled(dvc_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
 
 def test_a_pulled_clone_is_up_to_date_in_both_tools(pulled: Project) -> None:
     assert "Nothing to be done" in pulled.run("snakemake", "all")
-    assert "up to date" in pulled.run("dvc", "status")
+    assert "up to date" in pulled.run("dvc", "status", "config/tiny/dvc.yaml")
+
+
+def test_metrics_params_and_plots_of_one_study(pulled: Project) -> None:
+    shown = json.loads(pulled.run("dvc", "metrics", "show", "--json"))
+    ((path, told),) = shown[""]["data"].items() if "" in shown else shown["workspace"]["data"].items()
+    assert path == "results/tiny/tables/headline.json"
+    assert {"n", "pass@1", "self-consistency", "proofreader", "bce", "pqm-zeta4", "pqm-zeta4 - bce"} == set(told["data"])
+    with pulled.edited(STUDY, ("learning_rate: 1.0e-4", "learning_rate: 2e-4")):
+        changed = pulled.run("dvc", "params", "diff", "--targets", STUDY)
+    assert "training.learning_rate" in changed and "0.0002" in changed
+    assert "pass@n" in pulled.run("dvc", "plots", "show", "--show-vega", "results/tiny/figures/best_of_n.csv")
+
+
+def test_an_experiment_sets_one_setting_of_the_study(pulled: Project) -> None:
+    before = (pulled.folder / STUDY).read_text()
+    done = pulled.run("dvc", "exp", "run", "--name", "slow", "-S", f"{STUDY}:runs.bce.learning_rate=5e-5", "config/tiny/dvc.yaml:train")
+    try:
+        assert "learning_rate: 5e-05" in (pulled.folder / STUDY).read_text()
+        assert "2 of 2 steps" in done, "one training and the target of the stage"
+    finally:
+        (pulled.folder / STUDY).write_text(before)
+        pulled.run("dvc", "checkout", "config/tiny/dvc.yaml", check=False)
 
 
 def test_editing_a_run_in_a_pulled_clone_reruns_that_run_in_both_tools(pulled: Project) -> None:
-    file = pulled.folder / "config/tiny/runs/bce.yaml"
-    file.write_text(file.read_text() + "learning_rate: 2.0e-4\n")
+    pulled.run("git", "checkout", "-q", ".")
+    pulled.run("dvc", "checkout", "config/tiny/dvc.yaml")
+    pulled.change(STUDY, ("bce: {loss: bce,", "bce: {loss: bce, learning_rate: 2.0e-4,"))
     only_bce_is_made_again(pulled.planned())
     before = pulled.table()
-    weights = (pulled.folder / "results/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns
+    weights = (pulled.folder / "results/tiny/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns
     output = pulled.run("dvc", "repro")
-    for stage in ("train@bce", "evaluate@bce", "paper"):
-        assert f"Running stage '{stage}'" in output
-    for stage in ("questions", "policies", "rollouts", "labels", "train@pqm-zeta4", "references", "evaluate@pqm-zeta4"):
-        assert f"Stage '{stage}' didn't change" in output
-    assert (pulled.folder / "results/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns == weights
+    for stage in ("train", "evaluate", "paper"):
+        assert f"Running stage 'config/tiny/dvc.yaml:{stage}'" in output
+    for stage in ("questions", "policies", "rollouts", "labels"):
+        assert f"Stage 'config/tiny/dvc.yaml:{stage}' didn't change" in output
+    assert (pulled.folder / "results/tiny/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns == weights
     assert pulled.table() != before
+    assert "up to date" in pulled.run("dvc", "status")

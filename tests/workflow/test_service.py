@@ -7,7 +7,7 @@ import sys
 import pandas as pd
 import pytest
 
-from .conftest import Project, copy_project
+from .conftest import STUDY, Project, copy_project
 
 # The least that speaks the protocol; it writes down its process, and what it was asked for is what it answers.
 SERVER = """
@@ -32,19 +32,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
 POLICY = f"""
-server:
-  command: {sys.executable} server.py {{port}}
-  model: m
-format: {{question_template: "{{question}}\\n", step_separator: "\\n", step_token: "\\n"}}
+  served:
+    server: {{command: "{sys.executable} server.py {{port}}", model: m}}
+    format: {{question_template: "{{question}}\\n", step_separator: "\\n", step_token: "\\n"}}
 """
-MADE = ["data/rollouts/served/test.parquet", "data/rollouts/served/validation.parquet"]
+MADE = ["data/tiny/rollouts/served/test.parquet", "data/tiny/rollouts/served/validation.parquet"]
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     one = copy_project(tmp_path_factory.mktemp("service") / "pqm")
     (one.folder / "server.py").write_text(SERVER)
-    (one.folder / "config/tiny/policies/served.yaml").write_text(POLICY)
+    one.change(STUDY, ("\npolicies:\n", f"\npolicies:{POLICY}"))
     return one
 
 
@@ -61,18 +60,17 @@ def test_a_server_serves_its_jobs_and_stops(project: Project) -> None:
         assert rollouts["text"].str.fullmatch(r"seed \d+\nanswer \d").all() and rollouts["text"].is_unique
     with pytest.raises(ProcessLookupError):
         os.kill(int((project.folder / "server.pid").read_text()), 0)
-    assert not list((project.folder / ".work").rglob("*.json"))
+    assert not list((project.folder / ".work/tiny/servers").glob("*.json"))
     assert "Nothing to be done" in project.run("snakemake", "--cores", "1", *MADE)
 
 
 def test_a_completer_has_a_server_of_its_own(project: Project) -> None:
-    evaluation, labels = (project.folder / "config/tiny" / name for name in ("evaluation.yaml", "labels/validation.yaml"))
-    evaluation.write_text(evaluation.read_text().replace("policies: [weak, final]", "policies: [weak, final, served]"))
-    asked = labels.read_text().replace("completer: final", "completer: served")
-    labels.write_text(asked.replace("policies: [weak, final]", "policies: [served]"))
-    output = project.run("snakemake", "--cores", "1", "data/labels/validation.parquet")
+    project.change(STUDY, ("evaluation:\n  policies: [weak, final]", "evaluation:\n  policies: [weak, final, served]"))
+    before = "  validation:\n    dataset: validation\n    policies: [weak, final]\n    completer: final"
+    project.change(STUDY, (before, before.replace("[weak, final]", "[served]").replace("completer: final", "completer: served")))
+    output = project.run("snakemake", "--cores", "1", "data/tiny/labels/validation.parquet")
     assert len(re.findall("^ *(?:local)?rule labels_server:", output, flags=re.M)) == 1
-    made = pd.read_parquet(project.folder / "data/labels/validation.parquet")
+    made = pd.read_parquet(project.folder / "data/tiny/labels/validation.parquet")
     assert (made["counts"].map(lambda counts: counts[0]) == 2).all(), "two completions by the server after the first step"
     assert made["completion_tokens"].sum() == 2 * 2 * len(made), "each of two tokens"
     with pytest.raises(ProcessLookupError):

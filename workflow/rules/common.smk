@@ -83,6 +83,11 @@ def repeated(option, key):
     return text
 
 
+def one_of(names):
+    """A constraint of a wildcard to these names; to nothing where there are none."""
+    return "|".join(names) or "(?!)"
+
+
 def asked(stage):
     """The resources of a stage's jobs, by the names that Snakemake and its cluster plugins have for them."""
     wanted = getattr(STUDY.resources, stage)

@@ -39,6 +39,8 @@ rule sample:
         "<logs>/rollouts/{policy}/{dataset}.log",
     benchmark:
         "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
+    wildcard_constraints:
+        policy=one_of(STUDY.policies),
     conda:
         "../../envs/pqm.yaml"
     threads: sampling_threads
@@ -67,7 +69,7 @@ rule published_rollouts:
     benchmark:
         "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
     wildcard_constraints:
-        policy="|".join(model for item in STUDY.solutions.values() for model in item.models) or "(?!)",
+        policy=one_of(model for item in STUDY.solutions.values() for model in item.models),
     conda:
         "../../envs/pqm.yaml"
     params:
