@@ -32,13 +32,21 @@ StudyFile = Annotated[Path, typer.Argument(help="File of the study, such as conf
 StudyOption = Annotated[Path, typer.Option("--study", help="File of the study, such as config/demo/study.yaml.")]
 Item = Annotated[str, typer.Argument(help="Which item of the study.")]
 Output = Annotated[Path, typer.Option(help="Output file or folder, written whole or not at all.")]
-Work = Annotated[Path, typer.Option(help="Folder for finished parts, from which a killed job resumes.")]
-WORK = Path(".work")
+Work = Annotated[
+    Path | None, typer.Option(help="Folder for finished parts, from which a killed job resumes; .work/STUDY unless given.")
+]
 Server = Annotated[Path | None, typer.Option(help="What `pqm policies serve` wrote, for a policy with a server of its own.")]
 Pretraining = Annotated[Path | None, typer.Option(help="Finished pretraining that the settings pick a snapshot of.")]
 DataFolder = Annotated[Path | None, typer.Option(help="The study's questions, rollouts and labels; data/STUDY unless given.")]
 ResultsFolder = Annotated[Path | None, typer.Option(help="The study's results; results/STUDY unless given.")]
 Published = Annotated[Path, typer.Option(help="Folder in which relative paths of published files are looked up.")]
+
+
+def _work(given: Path | None, study: Path) -> Path:
+    """The folder of finished parts."""
+    from pqm.study import study_name
+
+    return given or Path(".work", study_name(study))
 
 
 def _by_name(paths: list[Path]) -> dict[str, Path]:
@@ -72,7 +80,7 @@ def pretrain(
     output: Output,
     questions: Annotated[list[Path], typer.Option(help="Question tables: the excluded ones and the validation set.")],
     start: Annotated[Path | None, typer.Option(help="Pretraining whose last snapshot is gone on from.")] = None,
-    work: Work = WORK,
+    work: Work = None,
 ) -> None:
     """Train models from scratch, or on from others, and keep snapshots."""
     from pqm.config import PretrainingConfig
@@ -81,7 +89,7 @@ def pretrain(
     from pqm.work import WorkFolder
 
     settings = load_item(study, "pretraining", item, PretrainingConfig)
-    folder = WorkFolder(work, "policies", output, [settings], [*questions, *([start] if start else [])])
+    folder = WorkFolder(_work(work, study), "policies", output, [settings], [*questions, *([start] if start else [])])
     run(settings, start, _by_name(questions), output, folder)
     folder.finish()
 
@@ -126,7 +134,7 @@ def sample(
     policy: Annotated[Path, typer.Option(help="Folder of the sampling policy.")],
     questions: Annotated[Path, typer.Option(help="Question table.")],
     server: Server = None,
-    work: Work = WORK,
+    work: Work = None,
 ) -> None:
     """Sample solutions of every question."""
     from pqm import formats
@@ -136,7 +144,7 @@ def sample(
     from pqm.work import WorkFolder
 
     settings = load_item(study, "rollouts", item, RolloutsConfig)
-    folder = WorkFolder(work, "rollouts", output, [settings], [policy, questions])
+    folder = WorkFolder(_work(work, study), "rollouts", output, [settings], [policy, questions])
     formats.write(make_rollouts(settings, policy, questions, folder, server), formats.ROLLOUTS, output)
     folder.finish()
 
@@ -187,7 +195,7 @@ def labels(
     rollouts: Annotated[list[Path], typer.Option(help="Rollout tables, one a policy of the settings, in their order.")] = [],  # noqa: B006
     server: Server = None,
     published: Published = PUBLISHED,
-    work: Work = WORK,
+    work: Work = None,
 ) -> None:
     """Label every step by Monte Carlo completions, or read published labels, which need no other input."""
     from pqm import formats
@@ -207,8 +215,10 @@ def labels(
     if completer is None or questions is None:
         raise PqmError(f"{study}: labels.{item}: Monte Carlo labels need --completer and --questions")
     if len(rollouts) != len(settings.policies):
-        raise PqmError(f"{study}: labels.{item}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given")
-    folder = WorkFolder(work, "labels", output, [settings], [completer, questions, *rollouts])
+        raise PqmError(
+            f"{study}: labels.{item}: names {len(settings.policies)} policies, {len(rollouts)} rollout tables were given"
+        )
+    folder = WorkFolder(_work(work, study), "labels", output, [settings], [completer, questions, *rollouts])
     frame = make_labels(settings, completer, questions, dict(zip(settings.policies, rollouts)), folder, server)
     formats.write(frame, formats.LABELS, output)
     folder.finish()
@@ -223,7 +233,7 @@ def train(
     labels: Annotated[Path, typer.Option(help="Label table to train on.")],
     validation: Annotated[Path, typer.Option(help="Label table to validate on.")],
     backbone: Annotated[Path, typer.Option(help="`transformers` folder to start from.")],
-    work: Work = WORK,
+    work: Work = None,
 ) -> None:
     """Train one reward model."""
     from pqm.config import RunConfig, TrainingConfig
@@ -233,7 +243,7 @@ def train(
 
     run = load_item(study, "runs", item, RunConfig)
     shared = load_section(study, "training", TrainingConfig)
-    folder = WorkFolder(work, "train", output, [run, shared, str(seed)], [labels, validation, backbone])
+    folder = WorkFolder(_work(work, study), "train", output, [run, shared, str(seed)], [labels, validation, backbone])
     run_training(run, shared, seed, labels, validation, backbone, output, folder)
     folder.finish()
 
@@ -261,7 +271,7 @@ def scores(
     kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
     batch_tokens: Annotated[int, typer.Option(help="Tokens of a batch.", min=1)] = 2048,
     threads: Annotated[int, typer.Option(help="Threads of the job.", min=1)] = 1,
-    work: Work = WORK,
+    work: Work = None,
 ) -> None:
     """Score the steps of one or several cells (policy x benchmark) with checkpoints of one tokenizer."""
     import torch
@@ -282,7 +292,9 @@ def scores(
     for benchmark in dict.fromkeys(questions):
         cells = [index for index, path in enumerate(questions) if path == benchmark]
         sampled = [rollouts[index] for index in cells]
-        folder = WorkFolder(work, "evaluate", output[cells[0]], [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
+        folder = WorkFolder(
+            work or Path(".work"), "evaluate", output[cells[0]], [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled]
+        )
         for by, tables in enumerate(score(scorer, benchmark, sampled, folder)):
             for index, part in zip(cells, tables):
                 formats.write(part, formats.SCORES, output[by * len(rollouts) + index])

@@ -91,7 +91,8 @@ def _stages(study: StudyConfig, name: str) -> dict[str, dict[str, Any]]:
         if stage == "paper" and study.results and study.results.report:
             outputs = [*outputs, *REPORT]
         reads, writes = (
-            [path for path in paths if path not in SECTIONS or getattr(study, SECTIONS[path])] for paths in (READS[stage], outputs)
+            [path for path in paths if path not in SECTIONS or getattr(study, SECTIONS[path])]
+            for paths in (READS[stage], outputs)
         )
         stages[stage] = _stage(
             study, name, stage, "", [located(path, name) for path in reads], [_out(path, name) for path in writes]
@@ -187,7 +188,11 @@ def _lines(content: dict[str, Any], pad: str) -> list[str]:
                 lines.append(f"{pad}  - {entry}")
             else:
                 ((path, inner),) = entry.items()
-                told = ", ".join(inner) if isinstance(inner, list) else ", ".join(f"{k}: true" if v else f"{k}: false" for k, v in inner.items())
+                told = (
+                    ", ".join(inner)
+                    if isinstance(inner, list)
+                    else ", ".join(f"{k}: true" if v else f"{k}: false" for k, v in inner.items())
+                )
                 lines.append(f"{pad}  - {path}: " + (f"[{told}]" if isinstance(inner, list) else f"{{{told}}}"))
     return lines
 

@@ -103,7 +103,7 @@ class SolutionFormat(BaseModel):
         return self.step_separator, self.step_heading
 
     @classmethod
-    def load(cls, folder: Path) -> "SolutionFormat":
+    def load(cls, folder: Path) -> SolutionFormat:
         path = folder / FILE_NAME
         try:
             return cls(**json.loads(path.read_text()))

@@ -152,7 +152,9 @@ def _audit(study: StudyConfig, evaluation: EvaluationConfig, audit: str) -> Iter
         yield from _unknown(("evaluation", "audit"), "labels", [audit], study.labels)
     elif not isinstance(labels, LabelsConfig):
         yield Fault(place, "the audit set has Monte Carlo labels; expected no source")
-    elif labels.dataset != audit or labels.early_stop or labels.search == "binary" or set(labels.policies) - {*evaluation.policies}:
+    elif (
+        labels.dataset != audit or labels.early_stop or labels.search == "binary" or set(labels.policies) - {*evaluation.policies}
+    ):
         yield Fault(place, f"the audit set labels every step of the judged policies' rollouts on {audit}")
 
 

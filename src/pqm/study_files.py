@@ -148,5 +148,6 @@ def _type(value: dict[str, Any]) -> str:
         for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
         if key in value and abs(value[key]) < 1e15
     ]
-    return " ".join([{"string": "text", "boolean": "true or false"}.get(value.get("type", ""), value.get("type", "anything")), *limits])
-
+    return " ".join(
+        [{"string": "text", "boolean": "true or false"}.get(value.get("type", ""), value.get("type", "anything")), *limits]
+    )

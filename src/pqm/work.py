@@ -27,9 +27,7 @@ Item = TypeVar("Item")
 class WorkFolder:
     """A folder below `root` for one output; removed by `finish`."""
 
-    def __init__(
-        self, root: Path, stage: str, output: Path, settings: Sequence[BaseModel | str], inputs: Iterable[Path]
-    ) -> None:
+    def __init__(self, root: Path, stage: str, output: Path, settings: Sequence[BaseModel | str], inputs: Iterable[Path]) -> None:
         digest = hashlib.sha256(code_hash().encode())
         for setting in settings:
             digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")

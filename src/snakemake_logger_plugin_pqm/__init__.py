@@ -1,8 +1,8 @@
 """How a build shows itself: one line per finished job; of a failed one the end of its log and the command that repeats it.
 
-A logger plugin of Snakemake, which finds it by the name of this package; `logger: pqm` in a profile switches it on. What is no
-build (a dry run, an error before the first job, nothing to be done) looks as Snakemake itself shows it, and so does a build with
---printshellcmds, --verbose or --quiet. The complete log, in .snakemake/log, stays Snakemake's own.
+A logger plugin of Snakemake, which finds it by the name of this package; `logger: pqm` in a profile switches it on. What is
+no build (a dry run, an error before the first job, nothing to be done) looks as Snakemake itself shows it, and so does a build
+with --printshellcmds, --verbose or --quiet. The complete log, in .snakemake/log, stays Snakemake's own.
 """
 
 import logging
@@ -39,7 +39,8 @@ ROUTINE = re.compile(
 )
 # Errors that a failed job's own lines or the last line tell.
 ALREADY_SAID = re.compile(
-    r"^Exiting because a job execution failed\.|^WorkflowError:\s+At least one job did not complete successfully\.|CalledProcessError"
+    r"^Exiting because a job execution failed\.|^WorkflowError:\s+At least one job did not complete successfully\."
+    r"|CalledProcessError"
 )
 EXIT = re.compile(r"(?:returned non-zero (?P<status>exit status \d+)|died with <Signals\.(?P<signal>\w+): \d+>)\.\s*$")
 REDIRECT = re.compile(r"\s+(?:&>|>)>?\s*\S+(?:\s+2>&1)?\s*$|\s+2>&1\s*\|\s*tee\s+\S+\s*$")

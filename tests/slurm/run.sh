@@ -71,22 +71,21 @@ sinfo -o '%n %t %G'
 # ---- the study, its trainings long enough to be stopped
 project=$folder/pqm
 mkdir -p "$project"
-(cd "$root" && git ls-files -z --cached --others --exclude-standard | grep -zv '^results/\|^docs/\|^dvc.lock' \
+(cd "$root" && git ls-files -z --cached --others --exclude-standard | grep -zv '^results/.*/\|^docs/\|dvc.lock$' \
     | xargs -0 cp --parents --preserve=timestamps -t "$project")
 cd "$project"
 export PYTHONPATH=$project/src OMP_NUM_THREADS=1
-cp -rT tests/tiny config/tiny
 echo "study: tiny" > params.yaml
-sed -i 's/^epochs: .*/epochs: 100.0/; s/^checkpoint_every: .*/checkpoint_every: 200/' config/tiny/training.yaml
-printf 'rollouts: {gpus: 1}\ntrain: {gpus: 1, memory_mb: 1000, minutes: 30}\nevaluate: {gpus: 1}\n' > config/tiny/resources.yaml
+sed -i 's/^  epochs: .*/  epochs: 100.0/; s/^  checkpoint_every: .*/  checkpoint_every: 200/' config/tiny/study.yaml
+printf '\nresources:\n  rollouts: {gpus: 1}\n  train: {gpus: 1, memory_mb: 1000, minutes: 30}\n  evaluate: {gpus: 1}\n' >> config/tiny/study.yaml
 
 begin=$SECONDS
-snakemake --workflow-profile profiles/slurm results/tables/main.csv > "$folder/snakemake.log" 2>&1 &
+snakemake --workflow-profile profiles/slurm results/tiny/tables/main.csv > "$folder/snakemake.log" 2>&1 &
 workflow=$!
 
 # Once a training has begun, one is told to end (as before a preemption) and one is put back into the queue by slurm.
 job_of() { squeue -h -t R -o '%i %k' | grep "rule_reward_model.*$1" | cut -d' ' -f1 | head -1; }
-log_of() { echo "logs/train/$1-seed-0.log"; }
+log_of() { echo "logs/tiny/train/$1-seed-0.log"; }
 for pair in 'bce scancel --signal=TERM' 'pqm-zeta4 scontrol requeue'; do
     read -r run how <<< "$pair"
     until grep -q step "$(log_of "$run")" 2> /dev/null; do kill -0 $workflow || { tail -50 "$folder/snakemake.log"; exit 1; }; sleep 1; done
@@ -94,16 +93,16 @@ for pair in 'bce scancel --signal=TERM' 'pqm-zeta4 scontrol requeue'; do
     $how "$(job_of "$run")"
 done
 wait $workflow || { tail -80 "$folder/snakemake.log"; exit 1; }
-echo "$(grep -c '^Finished jobid' "$folder/snakemake.log") jobs in $((SECONDS - begin)) s"
+echo "$(grep -c '^\[ *[0-9]*/' "$folder/snakemake.log") jobs in $((SECONDS - begin)) s"
 
 # ---- what must hold
 for run in bce pqm-zeta4; do
     grep -h "going on from step" "$(log_of $run)" || { echo "$run began anew"; exit 1; }
-    pqm train config/tiny/runs/$run.yaml --output "$folder/whole/$run" --training config/tiny/training.yaml --seed 0 \
-        --labels data/labels/train.parquet --validation data/labels/validation.parquet --backbone data/backbones/proofreader/model \
+    pqm train config/tiny/study.yaml $run --output "$folder/whole/$run" --seed 0 --labels data/tiny/labels/train.parquet \
+        --validation data/tiny/labels/validation.parquet --backbone data/tiny/backbones/proofreader/model \
         --work "$folder/work" 2> /dev/null
-    cmp "$folder/whole/$run/model.safetensors" results/checkpoints/$run/seed-0/model.safetensors
-    cmp "$folder/whole/$run/training.csv" results/checkpoints/$run/seed-0/training.csv
+    cmp "$folder/whole/$run/model.safetensors" results/tiny/checkpoints/$run/seed-0/model.safetensors
+    cmp "$folder/whole/$run/training.csv" results/tiny/checkpoints/$run/seed-0/training.csv
     echo "$run: stopped and gone on with, the same bytes as in one go"
 done
 echo "GPUs that the jobs saw: $(cut -d' ' -f2 "$folder/devices.txt" | sort | uniq -c | xargs)"

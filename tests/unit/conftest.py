@@ -12,8 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-import yaml
-from small import tiny_llama
+from small import tiny_llama, write_yaml
 
 from pqm import formats
 from pqm.cli import main
@@ -142,7 +141,7 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
 
     def write(name: str = "study", /, **sections: Any) -> Path:
         path = tmp_path / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(sections))
+        write_yaml(path, sections)
         return path
 
     return write

@@ -1,6 +1,10 @@
-"""What several tests build on: a model and training settings that take no time."""
+"""What several tests build on: a model and training settings that take no time, YAML as studies are written in."""
+
+from pathlib import Path
+from typing import Any
 
 import torch
+from ruamel.yaml import YAML
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from pqm.config import TrainingConfig
@@ -39,3 +43,12 @@ def tiny_llama(
         bos_token_id=None,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def read_yaml(path: Path) -> Any:
+    return YAML(typ="safe", pure=True).load(path)
+
+
+def write_yaml(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    YAML(typ="safe", pure=True).dump(content, path)

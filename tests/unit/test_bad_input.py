@@ -59,15 +59,16 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refuses(run_cli: Callable[..., tuple[int, str]], tmp_path: Path, out: Path) -> Callable[..., str]:
-    """Runs a verb that must fail with one last sentence that holds these words, and leave nothing; all it said."""
+    """Runs a verb that must fail with one last sentence (or one for each fault) that holds these words, and leave nothing; all it said."""
 
-    def run(*arguments: object, says: tuple[object, ...]) -> str:
+    def run(*arguments: object, says: tuple[object, ...], faults: int = 1) -> str:
         code, text = run_cli(*arguments)
         assert code == 1
-        *before, sentence = text.splitlines()
-        assert sentence.startswith("pqm: ") and not any(line.startswith("pqm: ") for line in before)
+        said = text.splitlines()
+        before, (first, *more) = said[:-faults], said[-faults:]
+        assert first.startswith("pqm: ") and not any(line.startswith("pqm: ") for line in [*before, *more])
         for word in says:
-            assert str(word) in sentence
+            assert str(word) in "\n".join([first, *more])
         assert not out.exists() and not list(tmp_path.glob("out/*"))
         assert parts_below(tmp_path) == []
         return text
@@ -96,7 +97,7 @@ def put(column: str, row: int, value: Any) -> Callable[[pd.DataFrame], pd.DataFr
     return change
 
 
-def sample_verb(config: Path, tables: Any, policy: Path, out: Path) -> list[object]:
+def sample_verb(config: tuple[Path, str], tables: Any, policy: Path, out: Path) -> list[object]:
     work = out.parents[1] / "work"
     return [*("rollouts", "sample", config, "--output", out, "--policy", policy, "--questions", tables.questions, "--work", work)]
 
@@ -117,13 +118,13 @@ def judge_verb(grades: Path, scores: Path, n: tuple[int, ...] = (1, 2), aggregat
 
 
 @pytest.fixture
-def train_verb(settings: Callable[..., Path], tables: Any, policy: Path, out: Path) -> Callable[..., list[object]]:
+def train_verb(write_study: Callable[..., Path], tables: Any, policy: Path, out: Path) -> Callable[..., list[object]]:
     def arguments(
         labels: Path = tables.labels, run: dict[str, Any] = RUN, backbone: Path = policy, validation: Path = tables.labels
     ) -> list[object]:
         inputs = ["--labels", labels, "--validation", validation, "--backbone", backbone, "--seed", 0]
-        config, shared = settings("run", **run), settings("training", **TRAINING)
-        return ["train", config, "--output", out, "--training", shared, *inputs, "--work", out.parents[1] / "work"]
+        study = write_study("run", runs={"tiny": run}, training=TRAINING)
+        return ["train", study, "tiny", "--output", out, *inputs, "--work", out.parents[1] / "work"]
 
     return arguments
 
@@ -133,59 +134,72 @@ def train_verb(settings: Callable[..., Path], tables: Any, policy: Path, out: Pa
 
 def test_unknown_key(refuses, settings, tables, policy, out):
     config = settings("rollouts", **ROLLOUTS, colour="red")
-    text = refuses(*sample_verb(config, tables, policy, out), says=(config, "unknown key 'colour'"))
+    text = refuses(*sample_verb(config, tables, policy, out), says=(config[0], ": rollouts.tiny: unknown key 'colour'"))
     assert "did you mean" not in text
 
 
 def test_misspelled_key(refuses, settings, tables, policy, out):
     content = {key.replace("temperature", "temprature"): value for key, value in ROLLOUTS.items()}
     config = settings("rollouts", **content)
-    refuses(*sample_verb(config, tables, policy, out), says=(config, "'temprature'", "did you mean 'temperature'"))
+    says = (config[0], "unknown key 'temprature'; did you mean 'temperature'?", "key 'temperature' is missing")
+    refuses(*sample_verb(config, tables, policy, out), says=says, faults=2)
 
 
 def test_misspelled_key_beside_the_right_one(refuses, settings, tables, policy, out):
     config = settings("rollouts", **ROLLOUTS, temprature=1.0)
-    refuses(*sample_verb(config, tables, policy, out), says=(config, "'temprature'", "did you mean 'temperature'"))
+    refuses(*sample_verb(config, tables, policy, out), says=(config[0], "unknown key 'temprature'; did you mean 'temperature'?"))
 
 
 def test_wrong_type(refuses, settings, tables, policy, out):
     config = settings("rollouts", **ROLLOUTS | {"samples": "many"})
-    refuses(*sample_verb(config, tables, policy, out), says=(config, "key 'samples'", "integer", "'many'"))
+    refuses(*sample_verb(config, tables, policy, out), says=(config[0], "rollouts.tiny.samples: ", "integer", "'many'"))
 
 
 def test_not_yaml(refuses, tmp_path, tables, policy, out):
     config = tmp_path / "rollouts.yaml"
     config.write_text("samples: [1, 2\nseed: }")
-    refuses(*sample_verb(config, tables, policy, out), says=(config, "not YAML"))
+    refuses(*sample_verb((config, "tiny"), tables, policy, out), says=(config, "line 2: not YAML"))
 
 
 def test_settings_file_missing(refuses, tmp_path, tables, policy, out):
     config = tmp_path / "nowhere.yaml"
-    refuses(*sample_verb(config, tables, policy, out), says=(config, "no such settings file"))
+    refuses(*sample_verb((config, "tiny"), tables, policy, out), says=(config, "no such settings file"))
+
+
+def test_item_that_the_study_does_not_have(refuses, settings, tables, policy, out):
+    config = settings("rollouts", "train", **ROLLOUTS)
+    says = (config[0], "rollouts has no 'trian'; did you mean 'train'?")
+    refuses(*sample_verb((config[0], "trian"), tables, policy, out), says=says)
+
+
+def test_section_that_the_study_does_not_have(refuses, settings, tables, policy, out):
+    study, _ = settings("runs", **RUN)
+    inputs = ["--labels", tables.labels, "--validation", tables.labels, "--backbone", policy, "--seed", 0]
+    refuses("train", study, "tiny", "--output", out, *inputs, says=(study, "section 'training' is missing"))
 
 
 def test_zeta_for_bce(refuses, train_verb):
-    refuses(*train_verb(run=RUN | {"zeta": 4.0}), says=("run.yaml", "bce", "remove zeta"))
+    refuses(*train_verb(run=RUN | {"zeta": 4.0}), says=("run.yaml", "runs.tiny: ", "bce", "remove zeta"))
 
 
 def test_no_zeta_for_pqm(refuses, train_verb):
-    refuses(*train_verb(run=RUN | {"loss": "pqm"}), says=("run.yaml", "pqm needs zeta"))
+    refuses(*train_verb(run=RUN | {"loss": "pqm"}), says=("run.yaml", "runs.tiny: ", "pqm needs zeta"))
 
 
 # ---------------------------------------------------------------- questions
 
 
-def question_verb(config: Path, folder: Path, out: Path) -> list[object]:
-    return ["questions", config, "--output", out, "--real-data", folder]
+def question_verb(config: tuple[Path, str], folder: Path, out: Path) -> list[object]:
+    return ["questions", config, "--output", out, "--published", folder]
 
 
 @pytest.fixture
-def published(tmp_path: Path, settings: Callable[..., Path], out: Path) -> Callable[..., list[object]]:
+def published(tmp_path: Path, settings: Callable[..., tuple[Path, str]], out: Path) -> Callable[..., list[object]]:
     """Writes these lines as GSM8K's file and gives the verb that reads it."""
 
     def arguments(*lines: object) -> list[object]:
         (tmp_path / "gsm8k.jsonl").write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines))
-        config = settings("gsm8k", source={"kind": "file", "format": "gsm8k", "path": "gsm8k.jsonl"})
+        config = settings("questions", source={"kind": "file", "format": "gsm8k", "path": "gsm8k.jsonl"})
         return question_verb(config, tmp_path, out)
 
     return arguments
@@ -233,7 +247,7 @@ def test_published_file_empty(refuses, published):
 def test_published_file_missing(refuses, published, tmp_path):
     verb = published(GOOD)
     (tmp_path / "gsm8k.jsonl").unlink()
-    refuses(*verb, says=(tmp_path / "gsm8k.jsonl", "missing", "real_data"))
+    refuses(*verb, says=(tmp_path / "gsm8k.jsonl", "missing", "get it from github.com/openai/grade-school-math"))
 
 
 def test_published_text_with_a_line_separator_is_one_row(run_cli, published, out):
@@ -252,7 +266,7 @@ def test_question_in_a_disjoint_set(refuses, published, settings, tables, tmp_pa
     question = pd.read_parquet(tables.questions)["question"].iloc[0]
     verb = published(GOOD | {"question": question})
     source = {"kind": "file", "format": "gsm8k", "path": "gsm8k.jsonl"}
-    settings("gsm8k", source=source, disjoint_from=["questions"])
+    settings("questions", source=source, disjoint_from=["questions"])
     refuses(*verb, "--upstream", tables.questions, says=(question, "questions", "disjoint"))
 
 
@@ -260,8 +274,8 @@ def test_perturbing_a_story_that_fills_the_week(run_cli, settings, tmp_path, out
     """`adding operation` needs a day that is left."""
     source = {"kind": "stories", "questions": 2, "facts": [7, 7], "seed": 1}
     full = tmp_path / "full.parquet"
-    assert run_cli("questions", settings("full", source=source), "--output", full) == (0, "")
-    config = settings("perturbed", source={"kind": "perturbed-stories", "of": "full", "seed_questions": 2, "seed": 1})
+    assert run_cli("questions", settings("questions", "full", source=source), "--output", full) == (0, "")
+    config = settings("questions", source={"kind": "perturbed-stories", "of": "full", "seed_questions": 2, "seed": 1})
     code, text = run_cli("questions", config, "--output", out, "--upstream", full)
     assert code == 1 and text.startswith("pqm: ") and "full-00000 has a fact on every day" in text
     assert not out.exists()
@@ -327,7 +341,7 @@ def test_scoring_rollouts_of_an_unknown_question(refuses, stranger, tables, chec
     refuses(*score_verb(checkpoint, tables, out), says=(stranger, "'stranger-1'", tables.questions))
 
 
-def label_verb(config: Path, completer: Path, tables: Any, rollouts: list[Path], out: Path) -> list[object]:
+def label_verb(config: tuple[Path, str], completer: Path, tables: Any, rollouts: list[Path], out: Path) -> list[object]:
     given = [word for path in rollouts for word in ("--rollouts", path)]
     inputs = ["--completer", completer, "--questions", tables.questions, *given]
     return ["labels", config, "--output", out, *inputs, "--work", out.parents[1] / "work"]
@@ -341,7 +355,7 @@ def test_labelling_rollouts_of_an_unknown_question(refuses, stranger, settings, 
 def test_other_number_of_rollout_tables_than_policies(refuses, settings, tables, policy, out):
     config = settings("labels", **LABELS)
     verb = label_verb(config, policy, tables, [tables.rollouts, tables.rollouts], out)
-    refuses(*verb, says=(config, "1 policies", "2 rollout tables"))
+    refuses(*verb, says=(config[0], "labels.tiny: ", "1 policies", "2 rollout tables"))
 
 
 def test_policy_without_end_token(refuses, settings, tables, policy, tmp_path, out):
@@ -366,14 +380,14 @@ def test_sample_longer_than_the_model_reads(refuses, settings, tables, policy, o
 
 
 def test_unfinished_pretraining(refuses, settings, tmp_path, out):
-    config = settings("policy", pick={"pretraining": "tiny", "metric": "pass_at_1"})
+    config = settings("policies", pick={"pretraining": "tiny", "metric": "pass_at_1"})
     folder = tmp_path / "pretraining"
     folder.mkdir()
     refuses("policies", "policy", config, "--output", out, "--pretraining", folder, says=(folder, "snapshots.csv"))
 
 
 def test_no_snapshot_good_enough(refuses, settings, tmp_path, out):
-    config = settings("policy", pick={"pretraining": "tiny", "metric": "pass_at_1", "at_least": 0.9})
+    config = settings("policies", pick={"pretraining": "tiny", "metric": "pass_at_1", "at_least": 0.9})
     folder = tmp_path / "pretraining"
     folder.mkdir()
     (folder / "snapshots.csv").write_text("snapshot,pass_at_1\na,0.25\nb,0.5\n")
@@ -402,7 +416,7 @@ PRETRAINING = {
 }
 
 
-def pretrain_verb(config: Path, questions: Path, out: Path) -> list[object]:
+def pretrain_verb(config: tuple[Path, str], questions: Path, out: Path) -> list[object]:
     return ["policies", "pretrain", config, "--output", out, "--questions", questions, "--work", out.parents[1] / "work"]
 
 
@@ -605,7 +619,7 @@ def test_times_of_nothing(refuses, tmp_path):
     ("arguments", "words"),
     [
         (["evaluate", "grades", "--output", "o", "--questions", "none.parquet", "--rollouts", "none.parquet"], "none.parquet"),
-        (["questions", "none.yaml", "--output", "o"], "none.yaml"),
+        (["questions", "none.yaml", "tiny", "--output", "o"], "none.yaml"),
     ],
 )
 def test_exit_code_of_the_process(arguments, words, tmp_path):

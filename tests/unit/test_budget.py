@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-import yaml
+from small import read_yaml, write_yaml
 
 from pqm.errors import PqmError
 from pqm.paper.budget import Budget, budget
@@ -28,15 +28,11 @@ ASSUMED = {
 @pytest.fixture
 def study(tmp_path):
     """The tiny study's settings with assumptions of round numbers."""
-    folder = tmp_path / "study"
-    source = ROOT / "tests" / "tiny"
-    for path in source.rglob("*.yaml"):
-        (folder / path.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path.relative_to(source)).write_text(path.read_text())
+    content = read_yaml(ROOT / "config/tiny/study.yaml")
 
     def write(**changes):
-        (folder / "assumptions.yaml").write_text(yaml.safe_dump(ASSUMED | changes))
-        return Study(folder)
+        write_yaml(tmp_path / "study.yaml", content | {"assumptions": ASSUMED | changes})
+        return Study.of(tmp_path / "study.yaml")
 
     return write
 
@@ -44,7 +40,7 @@ def study(tmp_path):
 def test_a_job_costs_its_operations(study):
     jobs = Budget(study()).jobs().set_index(["stage", "item"])
     made = study()
-    samples = yaml.safe_load((made.folder / "rollouts" / "test.yaml").read_text())["samples"]
+    samples = read_yaml(made.file)["rollouts"]["test"]["samples"]
     written = 10 * (100 + samples * 50)
     policy = made.evaluation.policies[0]
     assert jobs.at[("rollouts", f"{policy}/test"), "tokens"] == written
@@ -72,10 +68,16 @@ def test_a_result_costs_its_runs(study):
 
 
 def test_what_the_assumptions_leave_out_is_said(study):
-    with pytest.raises(PqmError, match=r"assumptions.yaml: policies says nothing of 'weak'"):
+    with pytest.raises(PqmError, match=r"study\.yaml: assumptions: policies says nothing of 'weak'"):
         Budget(study(policies={"final": "large"})).jobs()
+
+
+def test_a_study_without_assumptions_has_no_budget(run_cli):
+    file = ROOT / "config/tiny/study.yaml"
+    code, told = run_cli("paper", "budget", file)
+    assert code == 1 and told == f"pqm: {file}: section 'assumptions' is missing, which a budget is made from\n"
 
 
 def test_the_docs_show_the_paper_study():
     """The tables of docs/scale.md are what the verb prints."""
-    assert budget(Study(ROOT / "config" / "paper")).strip() in (ROOT / "docs" / "scale.md").read_text()
+    assert budget(Study.of(ROOT / "config/paper/study.yaml")).strip() in (ROOT / "docs" / "scale.md").read_text()

@@ -10,7 +10,6 @@ from pathlib import Path
 import gguf
 import pytest
 import torch
-import yaml
 from huggingface_hub import constants
 from small import tiny_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
@@ -19,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 from pqm.policies.tokenizer import story_tokenizer
 from pqm.reward_model import reward_model
 from pqm.solution import SolutionFormat
+from pqm.study import load_study
 
 COMMIT, MISSING = "1" * 40, "2" * 40
 FORMAT = {"question_template": "Question: {question}\n"}
@@ -93,7 +93,7 @@ def hub_model(repo="org/model", revision=COMMIT):
 
 
 def test_a_policy_from_the_hub_is_a_plain_folder(hub, policy, settings, run_cli, tmp_path):
-    code, told = run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")
+    code, told = run_cli("policies", "policy", settings("policies", **hub_model()), "--output", tmp_path / "out")
     assert code == 0, told
     assert {path.name for path in (tmp_path / "out").iterdir()} == {path.name for path in policy.iterdir()}
     assert (tmp_path / "out/model.safetensors").read_bytes() == (policy / "model.safetensors").read_bytes()
@@ -101,7 +101,7 @@ def test_a_policy_from_the_hub_is_a_plain_folder(hub, policy, settings, run_cli,
 
 
 def test_a_model_in_the_cache_needs_no_hub(hub, settings, run_cli, tmp_path, monkeypatch):
-    config = settings("policy", **hub_model())
+    config = settings("policies", **hub_model())
     assert run_cli("policies", "policy", config, "--output", tmp_path / "first")[0] == 0
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert run_cli("policies", "policy", config, "--output", tmp_path / "second")[0] == 0
@@ -110,7 +110,7 @@ def test_a_model_in_the_cache_needs_no_hub(hub, settings, run_cli, tmp_path, mon
 def test_without_the_hub_and_a_copy_the_message_says_what_to_do(settings, run_cli, tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    code, told = run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")
+    code, told = run_cli("policies", "policy", settings("policies", **hub_model()), "--output", tmp_path / "out")
     words = "cannot be reached", f"hf download org/model --repo-type model --revision {COMMIT}", str(tmp_path / "cache")
     assert code == 1 and all(word in told for word in words), told
 
@@ -120,7 +120,7 @@ def test_weights_in_the_old_form_become_safetensors(hub, policy, settings, run_c
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     del hub.files["model.safetensors"]
     hub.files["pytorch_model.bin"] = tmp_path / "pytorch_model.bin"
-    assert run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")[0] == 0
+    assert run_cli("policies", "policy", settings("policies", **hub_model()), "--output", tmp_path / "out")[0] == 0
     assert not list((tmp_path / "out").glob("*.bin"))
     for name, weight in AutoModelForCausalLM.from_pretrained(tmp_path / "out").state_dict().items():
         assert torch.equal(weight, model.state_dict()[name])
@@ -144,7 +144,7 @@ def test_weights_in_the_old_form_become_safetensors(hub, policy, settings, run_c
     ],
 )  # fmt: skip
 def test_what_cannot_be_had_is_told_in_one_sentence(hub, settings, run_cli, tmp_path, model, words):
-    code, told = run_cli("policies", "policy", settings("policy", **model), "--output", tmp_path / "out/policy")
+    code, told = run_cli("policies", "policy", settings("policies", **model), "--output", tmp_path / "out/policy")
     assert code == 1
     assert all(word in told for word in words), told
     assert not list((tmp_path / "out").glob("*"))
@@ -158,14 +158,14 @@ def edit_tokenizer(hub, **changes):
 
 def test_without_a_padding_token_the_end_token_serves(hub, settings, run_cli, tmp_path):
     edit_tokenizer(hub, pad_token=None)
-    code, told = run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")
+    code, told = run_cli("policies", "policy", settings("policies", **hub_model()), "--output", tmp_path / "out")
     assert code == 0 and "no padding token" in told
     assert AutoTokenizer.from_pretrained(tmp_path / "out").pad_token == story_tokenizer().eos_token
 
 
 def test_without_an_end_token_a_policy_is_refused(hub, settings, run_cli, tmp_path):
     edit_tokenizer(hub, eos_token=None)
-    code, told = run_cli("policies", "policy", settings("policy", **hub_model()), "--output", tmp_path / "out")
+    code, told = run_cli("policies", "policy", settings("policies", **hub_model()), "--output", tmp_path / "out")
     assert code == 1 and "no end token" in told
 
 
@@ -178,20 +178,20 @@ def backbone(step_token, **more):
 
 @pytest.mark.parametrize("token", ["has how", "<step>"], ids=["split", "unknown"])
 def test_a_step_token_that_is_no_single_token_is_refused(hub, settings, run_cli, tmp_path, token):
-    config = settings("backbone", **backbone(token))
+    config = settings("backbones", **backbone(token))
     code, told = run_cli("policies", "backbone", config, "--output", tmp_path / "out")
     assert code == 1 and repr(token) in told and "add_step_token: true" in told
 
 
 def test_a_step_token_that_is_known_is_not_added(hub, settings, run_cli, tmp_path):
     code, told = run_cli(
-        "policies", "backbone", settings("backbone", **backbone("=", add_step_token=True)), "--output", tmp_path / "out"
+        "policies", "backbone", settings("backbones", **backbone("=", add_step_token=True)), "--output", tmp_path / "out"
     )
     assert code == 1 and "remove add_step_token" in told
 
 
 def test_an_added_step_token_starts_as_the_mean_of_all(hub, policy, settings, run_cli, tmp_path):
-    config = settings("backbone", **backbone("<step>", add_step_token=True))
+    config = settings("backbones", **backbone("<step>", add_step_token=True))
     assert run_cli("policies", "backbone", config, "--output", tmp_path / "out")[0] == 0
     assert not (tmp_path / "out/proofreader").exists()
     before, after = (AutoModelForCausalLM.from_pretrained(folder) for folder in (policy, tmp_path / "out/model"))
@@ -258,7 +258,7 @@ def permuted(name, weight, shape):
 
 def test_a_gguf_file_inside_a_package_becomes_a_plain_folder(package, settings, run_cli, tmp_path):
     model, tokenizer = package
-    config = settings("backbone", gguf={"package": "tiny_gguf", "file": "tiny.gguf"}, format=FORMAT)
+    config = settings("backbones", gguf={"package": "tiny_gguf", "file": "tiny.gguf"}, format=FORMAT)
     code, told = run_cli("policies", "backbone", config, "--output", tmp_path / "out")
     assert code == 0, told
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "out/model").eval()
@@ -270,9 +270,6 @@ def test_a_gguf_file_inside_a_package_becomes_a_plain_folder(package, settings, 
     assert "tiny_gguf" not in sys.modules
 
 
-def test_settings_files_say_where_a_model_comes_from(tmp_path):
-    from pqm.config import PolicyConfig, load
-
-    path = tmp_path / "policy.yaml"
-    path.write_text(yaml.safe_dump(hub_model()))
-    assert load(PolicyConfig, path).format == SolutionFormat(**FORMAT)
+def test_settings_say_where_a_model_comes_from(settings):
+    study, item = settings("policies", **hub_model())
+    assert load_study(study).policies[item].format == SolutionFormat(**FORMAT)

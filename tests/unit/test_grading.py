@@ -16,7 +16,7 @@ from pqm import formats
 from pqm.evaluate import grade, grading
 from pqm.evaluate.grading import LONGEST_ANSWER, Grader, extract_answer
 from pqm.evaluate.rules import same_by_rules
-from pqm.paper.published import make_real_disagreements
+from pqm.paper.published import disagreements
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 MATH500 = DATA / "math500" / "test.jsonl"
@@ -308,9 +308,9 @@ def test_disagreements_say_who_is_right(tmp_path):
         for number in range(3)
     ]
     formats.write(pd.DataFrame(questions), formats.QUESTIONS, tmp_path / "questions.parquet")
-    grades = [tmp_path / model / "gsm8k.parquet" for model in answers]
-    make_real_disagreements(grades, tmp_path / "questions.parquet", tmp_path / "solutions.jsonl", tmp_path / "out.csv")
-    found = pd.read_csv(tmp_path / "out.csv")
+    grades = {model: formats.read(tmp_path / model / "gsm8k.parquet", formats.GRADES) for model in answers}
+    golds = formats.read(tmp_path / "questions.parquet", formats.QUESTIONS).set_index("question_id")["answer"]
+    found = disagreements(grades, golds, tmp_path / "solutions.jsonl")
     assert found[["question_id", "model", "who is right"]].to_numpy().tolist() == [
         ["gsm8k-00000", "b", "math-verify, publishers"],
         ["gsm8k-00002", "a", "undecided"],

@@ -36,6 +36,7 @@ from pqm.work import WorkFolder, checkpoint_hash
 ROOT = Path(__file__).parents[2]
 RUN = RunConfig(loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
 SETTINGS = TRAINING.model_copy(update={"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3})
+OUT = Path("out.parquet")  # what work folders are named after
 ROLLOUTS = RolloutsConfig(samples=3, temperature=1.0, max_new_tokens=12, questions_per_batch=3, seed=5)
 
 TrainIn = Callable[..., Path]
@@ -47,7 +48,7 @@ def train_in(tmp_path: Path, tables: Any, policy: Path) -> TrainIn:
 
     def run(name: str, labels: Path = tables.labels, **changes: Any) -> Path:
         training = SETTINGS.model_copy(update=changes)
-        work = WorkFolder(tmp_path / name / "work", "train", [RUN, training], [labels])
+        work = WorkFolder(tmp_path / name / "work", "train", tmp_path / name / "model", [RUN, training], [labels])
         train(RUN, training, 0, labels, tables.labels, policy, tmp_path / name / "model", work)
         work.finish()
         return tmp_path / name / "model"
@@ -249,7 +250,7 @@ def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path:
 def test_sampling_with_fewer_rows_draws_the_same_samples(
     tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "whole", "rollouts", [], []))
+    whole = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "whole", "rollouts", OUT, [], []))
     one_batch = sampling._sample
 
     def small(*arguments: Any) -> Any:
@@ -259,12 +260,12 @@ def test_sampling_with_fewer_rows_draws_the_same_samples(
         return one_batch(*arguments)
 
     monkeypatch.setattr(sampling, "_sample", small)
-    fewer = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "fewer", "rollouts", [], []))
+    fewer = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "fewer", "rollouts", OUT, [], []))
     assert "out of memory: at most 5 samples at a time" in capsys.readouterr().err
     pd.testing.assert_frame_equal(fewer, whole, rtol=1e-6)
     monkeypatch.setattr(sampling, "_sample", lambda *_: out_of_memory())
     with pytest.raises(PqmError, match="out of memory with one sample"):
-        make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "never", "rollouts", [], []))
+        make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "never", "rollouts", OUT, [], []))
 
 
 def test_scoring_in_smaller_batches_gives_the_same_scores(
@@ -272,7 +273,7 @@ def test_scoring_in_smaller_batches_gives_the_same_scores(
 ) -> None:
     def scores(name: str) -> pd.DataFrame:
         scorer = Scorer([checkpoint], "reward", 256)
-        return score(scorer, tables.questions, [tables.rollouts], WorkFolder(tmp_path / name, "evaluate", [], []))[0][0]
+        return score(scorer, tables.questions, [tables.rollouts], WorkFolder(tmp_path / name, "evaluate", OUT, [], []))[0][0]
 
     whole = scores("whole")
     monkeypatch.setattr(scores_stage, "step_scores", calls(calls(scores_stage.step_scores, 2, out_of_memory), 4, out_of_memory))
@@ -312,7 +313,7 @@ def test_solutions_too_long_to_score_are_refused(tables: Any, checkpoint: Path, 
     formats.write(table, formats.ROLLOUTS, tmp_path / "long.parquet")
     name, number = table["question_id"][5], table["sample_id"][5]
     with pytest.raises(PqmError, match=rf"long\.parquet: 1 of 24 .* 160 positions.*{name}'?, sample {number}, \d+ tokens"):
-        work = WorkFolder(tmp_path / "work", "evaluate", [], [])
+        work = WorkFolder(tmp_path / "work", "evaluate", OUT, [], [])
         score(Scorer([checkpoint], "reward", 256), tables.questions, [tmp_path / "long.parquet"], work)
 
 

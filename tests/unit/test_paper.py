@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib import pyplot as plt
+from small import read_yaml, write_yaml
 
 from pqm import formats
-from pqm.config import EvaluationConfig, QuestionsConfig, RunConfig, StoriesSource, load
+from pqm.config import QuestionsConfig, StoriesSource
 from pqm.errors import PqmError
 from pqm.evaluate import grade, reference_metrics, run_metrics
 from pqm.evaluate.estimators import best_of_n
@@ -131,17 +131,19 @@ def write_benchmark(path, seconds):
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     random = np.random.default_rng(0)
-    config, results = folder / "config", folder / "results"
-    (config / "runs").mkdir(parents=True)
+    file, results = folder / "made/study.yaml", folder / "results"
     evaluation = {"policies": POLICIES, "benchmarks": BENCHMARKS, "validation": "validation", "audit": "audit", "annotated": ["marked"],
                   "reference_backbone": "proofreader", "n": [1, 2, 8], "vote_subsets": 200, "batch_tokens": 64, "seed": 0}  # fmt: skip
     training = {"seeds": list(SEEDS), "epochs": 1.0, "learning_rate": 1e-4, "warmup_share": 0.1, "clip": 1.0, "batch_tokens": 64,
                 "weighting": "trajectory", "normalizer": "factors", "checkpoint_every": 5, "validation": "validation"}  # fmt: skip
-    paper = RESULTS | {"report": ["bce", "pqm-zeta4"], "confidence": 0.95, "resamples": 300, "seed": 0}
-    for name, content in (("evaluation", evaluation), ("training", training), ("paper", paper)):
-        (config / f"{name}.yaml").write_text(yaml.safe_dump(content))
-    for name, content in RUNS.items():
-        (config / "runs" / f"{name}.yaml").write_text(yaml.safe_dump({"labels": "audit", "backbone": "proofreader"} | content))
+    sections = {
+        "training": training,
+        "runs": {name: {"labels": "audit", "backbone": "proofreader"} | content for name, content in RUNS.items()},
+        "evaluation": evaluation,
+        "results": RESULTS | {"report": ["bce", "pqm-zeta4"], "confidence": 0.95, "resamples": 300, "seed": 0},
+    }
+    write_yaml(file, sections)
+    study = Study.of(file, folder / "data", results)
     for index, (name, size) in enumerate(SETS.items()):
         source = StoriesSource(kind="stories", questions=size, facts=(3, 5), seed=index)
         questions = make_questions(QuestionsConfig(source=source), name, {}, Path("."))
@@ -162,7 +164,7 @@ def study(tmp_path_factory):
         if name in ("audit", "validation"):
             write_labels(folder / f"data/labels/{name}.parquet", questions, pd.concat(parts), random)
     # Solutions that people marked: the weak policy's on `test`, whose truth is known here.
-    marked = folder / "data/real/annotated/marked/grades.parquet"
+    marked = folder / "data/annotated/marked/grades.parquet"
     marked.parent.mkdir(parents=True)
     shutil.copy(results / "grades/weak/test.parquet", marked)
     for run in RUNS:
@@ -170,10 +172,9 @@ def study(tmp_path_factory):
             scores = results / f"scores/{run}/seed-{seed}"
             (scores / "annotated").mkdir()
             shutil.copy(scores / "weak/test.parquet", scores / "annotated/marked.parquet")
-    judged = load(EvaluationConfig, config / "evaluation.yaml")
     for run in RUNS:
-        setup = load(RunConfig, config / "runs" / f"{run}.yaml")
-        frame = run_metrics(run, setup, judged, SEEDS, results / "grades", results / "scores" / run)
+        setup = study.run(run)
+        frame = run_metrics(run, setup, study.evaluation, SEEDS, results / "grades", results / "scores" / run)
         formats.write(frame, formats.METRICS, results / f"metrics/{run}.parquet")
         for seed in SEEDS:
             checkpoint = results / f"checkpoints/{run}/seed-{seed}"
@@ -184,7 +185,7 @@ def study(tmp_path_factory):
             (checkpoint / "run.json").write_text(json.dumps(facts))
             write_benchmark(results / f"benchmarks/train/{run}/seed-{seed}.tsv", 6.0)
         write_benchmark(results / f"benchmarks/evaluate/{run}/scores.tsv", 4.0)
-    references = reference_metrics(judged, results / "grades", folder / "data/rollouts", results / "scores/references")
+    references = reference_metrics(study.evaluation, results / "grades", folder / "data/rollouts", results / "scores/references")
     formats.write(references, formats.METRICS, results / "metrics/references.parquet")
     for policy in POLICIES:
         for name in SETS:
@@ -193,7 +194,7 @@ def study(tmp_path_factory):
     snapshots.parent.mkdir(parents=True)
     snapshots.write_text("snapshot,tokens\na,10\nb,4000\n")
     write_benchmark(results / "benchmarks/policies/pretraining-language-model.tsv", 9.0)
-    return Study(config, folder / "data", results)
+    return study
 
 
 @pytest.fixture(scope="module")
@@ -225,10 +226,13 @@ def test_every_result_has_its_function_its_needs_its_title_and_its_caption(capti
     assert set(TABLES) == set(TABLE_NEEDS) and set(FIGURES) == set(FIGURE_NEEDS)
     assert names == set(TITLES)
     assert {path.stem for path in captions.glob("*.rst")} == names
-    for folder in ("config/demo", "tests/tiny"):
-        paper = yaml.safe_load((ROOT / folder / "paper.yaml").read_text())
+    listed = {name: Study.of(ROOT / "config" / name / "study.yaml").paper for name in ("demo", "tiny", "published")}
+    published = {"published_solutions", "published_disagreements"}
+    for name in ("demo", "tiny"):
         # People marked solutions of real questions, which such a model cannot read: that table is the gpu study's.
-        assert set(paper["tables"]) == set(TABLES) - {"annotated_errors"} and set(paper["figures"]) == set(FIGURES)
+        assert set(listed[name].tables) == set(TABLES) - {"annotated_errors"} - published
+        assert set(listed[name].figures) == set(FIGURES)
+    assert set(listed["published"].tables) == published and not listed["published"].figures
 
 
 def test_every_table_is_written_three_times(made):
@@ -317,13 +321,10 @@ def test_backbones_are_told_apart(made):
 
 
 def test_two_runs_of_one_method_in_a_result_are_refused(study, tmp_path):
-    for file in study.folder.glob("*.yaml"):
-        (tmp_path / file.name).write_text(file.read_text())
-    (tmp_path / "runs").symlink_to(study.folder / "runs")
-    content = yaml.safe_load((tmp_path / "paper.yaml").read_text())
-    content["tables"]["main"] = ["bce", "second-bce"]
-    (tmp_path / "paper.yaml").write_text(yaml.safe_dump(content))
-    other = Study(tmp_path, study.data, study.results)
+    content = read_yaml(study.file)
+    content["results"]["tables"]["main"] = ["bce", "second-bce"]
+    write_yaml(tmp_path / "study.yaml", content)
+    other = Study.of(tmp_path / "study.yaml", study.data, study.results)
     assert other.runs_of("backbones") == ("bce", "second-bce")
     with pytest.raises(PqmError, match="main: runs bce, second-bce are all bce"):
         other.runs_of("main")
@@ -563,6 +564,6 @@ def test_unknown_results_are_refused(study, captions, tmp_path):
 
 
 def test_a_figure_says_which_table_it_lacks(study, tmp_path):
-    lost = Study(study.folder, study.data, tmp_path)
+    lost = Study.of(study.file, study.data, tmp_path)
     with pytest.raises(PqmError, match="make table main first"):
         draw_figure("best_of_n", lost, tmp_path)

@@ -1,4 +1,7 @@
+import re
 import shutil
+import sys
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from pqm.train import train
 from pqm.work import WorkFolder, checkpoint_hash
 
 ROLLOUTS = RolloutsConfig(samples=2, temperature=1.0, max_new_tokens=6, questions_per_batch=2, seed=0)
+OUT = Path("data/out.parquet")  # what work folders are named after
 RUN = RunConfig(loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
 TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 256, "checkpoint_every": 4})
 PRETRAINING = PretrainingConfig(
@@ -97,11 +101,13 @@ def test_finished_shards_are_not_made_again(tmp_path):
 
     items = [3, 1, 0, 2, 4]
     with pytest.raises(Killed):
-        WorkFolder(tmp_path / "a", "stage", [], []).table_by_shards(items, lambda item: make(item, 2), "title", "shard")
+        WorkFolder(tmp_path / "a", "stage", OUT, [], []).table_by_shards(items, lambda item: make(item, 2), "title", "shard")
     assert made == [3, 1, 0]
-    resumed = WorkFolder(tmp_path / "a", "stage", [], []).table_by_shards(items, lambda item: make(item, None), "title", "shard")
+    resumed = WorkFolder(tmp_path / "a", "stage", OUT, [], []).table_by_shards(
+        items, lambda item: make(item, None), "title", "shard"
+    )
     assert made == items
-    whole = WorkFolder(tmp_path / "b", "stage", [], []).table_by_shards(items, rows_of, "title", "shard")
+    whole = WorkFolder(tmp_path / "b", "stage", OUT, [], []).table_by_shards(items, rows_of, "title", "shard")
     pd.testing.assert_frame_equal(resumed, whole)
     assert resumed["item"].tolist() == [3, 3, 3, 1, 2, 2, 4, 4, 4, 4]
 
@@ -111,7 +117,7 @@ def test_shard_that_was_cut_while_it_was_written_is_made_again(tmp_path, monkeyp
         path.write_bytes(b"half")
         raise Killed
 
-    folder = WorkFolder(tmp_path, "stage", [], [])
+    folder = WorkFolder(tmp_path, "stage", OUT, [], [])
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(pd.DataFrame, "to_pickle", cut)
         folder.table_by_shards([1, 2], rows_of, "title", "shard")
@@ -120,12 +126,12 @@ def test_shard_that_was_cut_while_it_was_written_is_made_again(tmp_path, monkeyp
 
 
 def test_shards_without_rows_make_an_empty_table(tmp_path):
-    assert WorkFolder(tmp_path, "stage", [], []).table_by_shards([0, 0], rows_of, "title", "shard").empty
+    assert WorkFolder(tmp_path, "stage", OUT, [], []).table_by_shards([0, 0], rows_of, "title", "shard").empty
 
 
 def test_interrupted_rollouts_equal_uninterrupted_ones(tmp_path, policy, tables, monkeypatch):
     def folder(name: str) -> WorkFolder:
-        return WorkFolder(tmp_path / name, "rollouts", [ROLLOUTS], [policy, tables.questions])
+        return WorkFolder(tmp_path / name, "rollouts", OUT, [ROLLOUTS], [policy, tables.questions])
 
     whole = make_rollouts(ROLLOUTS, policy, tables.questions, folder("whole"))
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -147,7 +153,7 @@ def table(tmp_path):
 
 
 def key(root: Path, settings: list[Any], inputs: list[Path], stage: str = "stage") -> Path:
-    return WorkFolder(root, stage, settings, inputs).path
+    return WorkFolder(root, stage, OUT, settings, inputs).path
 
 
 def test_same_settings_inputs_and_code_same_work_folder(tmp_path, table):
@@ -196,16 +202,78 @@ def test_other_code_other_work_folder(tmp_path, table, monkeypatch):
     assert key(tmp_path, [ROLLOUTS], [table]) != first
 
 
-def test_code_hash_is_of_the_source(tmp_path, monkeypatch):
-    (tmp_path / "work.py").write_text("a = 1\n")
-    monkeypatch.setattr(work, "__file__", str(tmp_path / "work.py"))
+def test_code_hash_is_of_the_modules_that_are_loaded(tmp_path, monkeypatch):
+    module = types.ModuleType("pqm.made_up")
+    module.__file__ = str(tmp_path / "made_up.py")
+    (tmp_path / "made_up.py").write_text("a = 1\n")
+    without = work.code_hash.__wrapped__()
+    monkeypatch.setitem(sys.modules, "pqm.made_up", module)
     first = work.code_hash.__wrapped__()
-    (tmp_path / "work.py").write_text("a = 2\n")
-    assert work.code_hash.__wrapped__() != first
+    (tmp_path / "made_up.py").write_text("a = 2\n")
+    assert len({without, first, work.code_hash.__wrapped__()}) == 3
+    monkeypatch.setitem(sys.modules, "pqmore", sys.modules.pop("pqm.made_up"))
+    assert work.code_hash.__wrapped__() == without
+
+
+# ---------------------------------------------------------------- one folder an output
+
+
+def test_a_work_folder_is_named_after_its_output(tmp_path):
+    path = WorkFolder(tmp_path, "rollouts", Path("data/demo/rollouts/weak/test.parquet"), [], []).path
+    assert path.parent == tmp_path / "rollouts" and re.fullmatch("data-demo-rollouts-weak-test@[0-9a-f]{16}", path.name)
+    outside = WorkFolder(tmp_path, "rollouts", Path("/elsewhere/../out.parquet"), [], []).path
+    assert re.fullmatch("elsewhere-out@[0-9a-f]{16}", outside.name)
+
+
+def test_parts_that_an_earlier_try_left_with_another_key_are_removed(tmp_path, table, capsys):
+    first = key(tmp_path, ["a"], [table])
+    (first / "shard-000000.pickle").touch()
+    second = key(tmp_path, ["b"], [table])
+    assert second.exists() and not first.exists()
+    assert f"removed {first}: what it was made from has changed" in capsys.readouterr().err
+
+
+def test_parts_of_the_same_key_of_other_outputs_and_of_other_stages_are_kept(tmp_path, table):
+    def folder(stage: str, output: str, setting: str = "a") -> Path:
+        return WorkFolder(tmp_path, stage, Path(output), [setting], [table]).path
+
+    kept = [
+        folder("stage", "data/out"),
+        folder("stage", "data/out[x]"),
+        folder("stage", "data/out-2"),
+        folder("other", "data/out"),
+    ]
+    for path in kept:
+        (path / "shard-000000.pickle").touch()
+    removed = folder("stage", "data/x")
+    assert folder("stage", "data/x", "b").exists() and not removed.exists()
+    assert folder("stage", "data/out") == kept[0]
+    assert all((path / "shard-000000.pickle").exists() for path in kept)
+    assert folder("stage", "data/out[x]", "b") != kept[1]
+    assert [path.exists() for path in kept] == [True, False, True, True]
+
+
+def test_a_verb_goes_on_after_a_change_of_another_item(run_cli, write_study, tables, policy, tmp_path, monkeypatch):
+    """The study's file may change between two tries: the parts of an item are kept as long as its own settings stay."""
+    inputs = ["--policy", policy, "--questions", tables.questions, "--work", tmp_path / "work"]
+    mine, made = ROLLOUTS.model_dump(), []
+    sample = transformers_engine.sample
+    monkeypatch.setattr(transformers_engine, "sample", lambda *given: (made.append(1), sample(*given))[1])
+
+    def run(**rollouts: Any) -> int:
+        study = write_study(rollouts=rollouts)
+        return run_cli("rollouts", "sample", study, "mine", "--output", tmp_path / "rollouts.parquet", *inputs)[0]
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(transformers_engine, "sample", killed_after(2, transformers_engine.sample))
+        run(mine=mine)
+    made.clear()
+    assert run(mine=mine, other=mine | {"seed": 9}) == 0
+    assert len(made) == 2  # of three shards one was finished
 
 
 def test_finish_leaves_no_work_folder(tmp_path):
-    folder = WorkFolder(tmp_path, "stage", [], [])
+    folder = WorkFolder(tmp_path, "stage", OUT, [], [])
     folder.table_by_shards([1, 2], rows_of, "title", "shard")
     assert len(list(folder.path.iterdir())) == 2
     folder.finish()
@@ -227,7 +295,7 @@ def test_finished_verb_leaves_no_work(run_cli, settings, tables, policy, tmp_pat
 @pytest.fixture
 def train_in(tmp_path, tables, policy):
     def run(name: str) -> Path:
-        folder = WorkFolder(tmp_path / name / "work", "train", [RUN, TRAINING, "0"], [tables.labels, policy])
+        folder = WorkFolder(tmp_path / name / "work", "train", OUT, [RUN, TRAINING, "0"], [tables.labels, policy])
         output = tmp_path / name / "model"
         train(RUN, TRAINING, 0, tables.labels, tables.labels, policy, output, folder)
         folder.finish()
@@ -278,7 +346,7 @@ def pretrain_in(tmp_path, tables, monkeypatch):
     monkeypatch.setattr(pretraining_stage, "VALIDATION_BATCHES", 2)
 
     def run(name: str, root: Path = tmp_path) -> Path:
-        folder = WorkFolder(root / name / "work", "policies", [PRETRAINING], [tables.questions])
+        folder = WorkFolder(root / name / "work", "policies", OUT, [PRETRAINING], [tables.questions])
         output = root / name / "models"
         pretrain(PRETRAINING, None, {"questions": tables.questions}, output, folder)
         folder.finish()

@@ -440,7 +440,7 @@ def scored(checkpoint, tmp_path):
         paths = tmp_path / "questions.parquet", tmp_path / "rollouts.parquet"
         formats.write(questions, formats.QUESTIONS, paths[0])
         formats.write(form.mark(rollouts) if form else rollouts, formats.ROLLOUTS, paths[1])
-        work = WorkFolder(tmp_path / "work", "scores", [str(form)], [])
+        work = WorkFolder(tmp_path / "work", "scores", tmp_path / "scores.parquet", [str(form)], [])
         return score(Scorer([checkpoint], "reward", 100), paths[0], [paths[1]], work)[0][0]
 
     return run

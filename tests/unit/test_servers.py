@@ -17,10 +17,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import tenacity.nap
-import yaml
 
 from pqm import formats
-from pqm.config import EvaluationConfig, PolicyConfig, ServerConfig, load
+from pqm.config import EvaluationConfig, PolicyConfig, ServerConfig
 from pqm.errors import PqmError
 from pqm.evaluate import reference_metrics
 from pqm.policies import write_policy
@@ -28,6 +27,7 @@ from pqm.policies.served import serve
 from pqm.rollouts import load_policy
 from pqm.rollouts.engine import Request
 from pqm.solution import SolutionFormat
+from pqm.study import load_study
 
 ROLLOUTS = {"samples": 3, "temperature": 0.5, "max_new_tokens": 20, "questions_per_batch": 2, "seed": 1}
 
@@ -296,12 +296,11 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("content", "sentence"), MISTAKES.values(), ids=MISTAKES)
-def test_mistaken_policies(tmp_path, content, sentence):
-    path = tmp_path / "policy.yaml"
-    path.write_text(yaml.safe_dump(content))
+def test_mistaken_policies(settings, content, sentence):
+    path, _ = settings("policies", **content)
     with pytest.raises(PqmError, match=re.escape(sentence)) as refusal:
-        load(PolicyConfig, path)
-    assert str(refusal.value).startswith(f"{path}: ")
+        load_study(path)
+    assert re.match(rf"{re.escape(str(path))}: line \d+: policies\.tiny", str(refusal.value))
 
 
 # ---------------------------------------------------------------- without likelihoods

@@ -6,7 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 
-from pqm.config import Phase, PretrainingConfig, SymbolicText, load
+from pqm.config import Phase, SymbolicText
 from pqm.errors import PqmError
 from pqm.policies import symbolic_text
 from pqm.policies.corpus import IGNORED
@@ -23,6 +23,7 @@ from pqm.policies.symbolic_text import (
 from pqm.questions.symbolic import Instance, instances
 from pqm.reward_model import Encoder
 from pqm.solution import SolutionFormat
+from pqm.study import load_study
 
 SETTINGS = SymbolicText(kind="gsm-symbolic", templates=(0, 20), vocabulary=600)
 JARS = Instance(
@@ -194,7 +195,7 @@ PRETRAINING = {
     ],
 )
 def test_settings_that_do_not_fit_the_text_are_refused(settings, change, words):
-    load(PretrainingConfig, settings("fine", **PRETRAINING))
+    load_study(settings("pretraining", "fine", **PRETRAINING)[0])
     with pytest.raises(PqmError) as refusal:
-        load(PretrainingConfig, settings("pretraining", **PRETRAINING | change))
-    assert words in str(refusal.value)
+        load_study(settings("pretraining", **PRETRAINING | change)[0])
+    assert words in str(refusal.value) and ": pretraining.tiny" in str(refusal.value)

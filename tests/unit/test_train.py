@@ -39,7 +39,7 @@ def trained(tables: Any, policy: Path, tmp_path_factory: pytest.TempPathFactory)
     def run(loss: str, seed: int = 0, labels: Path = tables.labels, more: dict[str, Any] | None = None, **training: Any) -> Path:
         folder = tmp_path_factory.mktemp("train")
         config, shared = run_config(loss, **more or {}), TRAINING.model_copy(update=training)
-        work = WorkFolder(folder / "work", "train", [config, shared, str(seed)], [labels])
+        work = WorkFolder(folder / "work", "train", folder / "model", [config, shared, str(seed)], [labels])
         train(config, shared, seed, labels, tables.labels, policy, folder / "model", work)
         work.finish()
         return folder / "model"
@@ -312,7 +312,7 @@ def test_run_file_is_plain_json_where_a_figure_is_missing(trained, tables, tmp_p
     right = tmp_path / "right.parquet"
     formats.write(labels[labels["correct"]].reset_index(drop=True), formats.LABELS, right)
     config = run_config("bce")
-    work = WorkFolder(tmp_path / "work", "train", [config], [right])
+    work = WorkFolder(tmp_path / "work", "train", tmp_path / "model", [config], [right])
     train(config, TRAINING, 0, right, right, policy, tmp_path / "model", work)
 
     def refuse(name: str) -> None:

@@ -192,9 +192,7 @@ def test_the_time_left_is_that_of_like_jobs_on_as_many_cores(plugin: ModuleType,
     assert run.end() == ["8 of 8 jobs done in 3 min 40 s"]
 
 
-def test_an_error_before_the_first_job_comes_after_what_led_to_it(
-    plugin: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_early_error_comes_after_what_led_to_it(plugin: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(plugin, capsys)
     assert run.say(None, "A word of the Snakefile's") == ["A word of the Snakefile's"]
     assert run.say(None, "Assuming unrestricted shared filesystem usage.") == run.say(None, "Building DAG of jobs...") == []

@@ -59,10 +59,12 @@ def test_metrics_params_and_plots_of_one_study(pulled: Project) -> None:
 
 def test_an_experiment_sets_one_setting_of_the_study(pulled: Project) -> None:
     before = (pulled.folder / STUDY).read_text()
-    done = pulled.run("dvc", "exp", "run", "--name", "slow", "-S", f"{STUDY}:runs.bce.learning_rate=5e-5", "config/tiny/dvc.yaml:train")
+    done = pulled.run(
+        "dvc", "exp", "run", "--name", "slow", "-S", f"{STUDY}:runs.bce.learning_rate=5e-5", "config/tiny/dvc.yaml:train"
+    )
     try:
         assert "learning_rate: 5e-05" in (pulled.folder / STUDY).read_text()
-        assert "2 of 2 steps" in done, "one training and the target of the stage"
+        assert "[1/2] reward_model: bce, seed 0" in done, "one training and the target of the stage"
     finally:
         (pulled.folder / STUDY).write_text(before)
         pulled.run("dvc", "checkout", "config/tiny/dvc.yaml", check=False)

@@ -54,7 +54,7 @@ def test_only_what_samples_from_it_waits_for_a_server(project: Project) -> None:
 
 def test_a_server_serves_its_jobs_and_stops(project: Project) -> None:
     output = project.run("snakemake", "--cores", "1", *MADE)
-    assert len(re.findall("^ *(?:local)?rule rollouts_server:", output, flags=re.M)) == 1
+    assert len(re.findall(r"^\[\d/\d\] rollouts_server: served", output, flags=re.M)) == 1
     for path in MADE:
         rollouts = pd.read_parquet(project.folder / path)
         assert rollouts["text"].str.fullmatch(r"seed \d+\nanswer \d").all() and rollouts["text"].is_unique
@@ -69,7 +69,7 @@ def test_a_completer_has_a_server_of_its_own(project: Project) -> None:
     before = "  validation:\n    dataset: validation\n    policies: [weak, final]\n    completer: final"
     project.change(STUDY, (before, before.replace("[weak, final]", "[served]").replace("completer: final", "completer: served")))
     output = project.run("snakemake", "--cores", "1", "data/tiny/labels/validation.parquet")
-    assert len(re.findall("^ *(?:local)?rule labels_server:", output, flags=re.M)) == 1
+    assert len(re.findall(r"^\[ *\d+/\d+\] labels_server: served", output, flags=re.M)) == 1
     made = pd.read_parquet(project.folder / "data/tiny/labels/validation.parquet")
     assert (made["counts"].map(lambda counts: counts[0]) == 2).all(), "two completions by the server after the first step"
     assert made["completion_tokens"].sum() == 2 * 2 * len(made), "each of two tokens"

@@ -1,13 +1,13 @@
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
-from .conftest import ROOT, Project
+from pqm.provenance.code import OF_STAGE, SOURCE
+from pqm.study import load_study
+
+from .conftest import ROOT, STUDY, Project
 
 METHODS = {
     "pass@1", "random", "pass@n", "self-consistency", "policy-likelihood", "backbone-likelihood", "proofreader",
@@ -15,8 +15,8 @@ METHODS = {
 }  # fmt: skip
 
 
-PAPER = yaml.safe_load((ROOT / "tests/tiny/paper.yaml").read_text())
-RESULTS = {*PAPER["tables"], *PAPER["figures"]}
+LISTED = load_study(ROOT / STUDY).results
+RESULTS = {*LISTED.tables, *LISTED.figures}
 
 
 def outputs(jobs: list[tuple[str, list[str]]]) -> set[str]:
@@ -32,21 +32,8 @@ def results(jobs: list[tuple[str, list[str]]]) -> set[str]:
     return {rule.removeprefix("table_").removeprefix("figure_") for rule in rules(jobs)} & RESULTS
 
 
-@contextmanager
-def appended(project: Project, path: str, addition: str) -> Iterator[None]:
-    """`addition` stands at the end of a file, which is restored with its times."""
-    file = project.folder / path
-    before, times = file.read_bytes(), file.stat()
-    try:
-        file.write_bytes(before + addition.encode())
-        yield
-    finally:
-        file.write_bytes(before)
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-
-
 def test_main_table_is_long_and_complete(snakemake_project: Project) -> None:
-    table = pd.read_csv(snakemake_project.folder / "results/tables/main.csv")
+    table = pd.read_csv(snakemake_project.folder / "results/tiny/tables/main.csv")
     assert list(table.columns) == [
         "policy", "benchmark", "backbone", "method", "aggregation", "n", "accuracy", "low", "high", "questions", "seeds",
     ]  # fmt: skip
@@ -57,7 +44,7 @@ def test_main_table_is_long_and_complete(snakemake_project: Project) -> None:
 
 
 def test_at_n_1_every_method_is_pass_at_1(snakemake_project: Project) -> None:
-    table = pd.read_csv(snakemake_project.folder / "results/tables/main.csv")
+    table = pd.read_csv(snakemake_project.folder / "results/tiny/tables/main.csv")
     at_1 = table[(table["n"] == 1) & ~table["method"].str.contains("self-consistency")]
     spread = at_1.groupby(["policy", "benchmark"])["accuracy"].agg(lambda values: values.max() - values.min())
     assert (spread < 1e-4).all()
@@ -67,15 +54,25 @@ def test_nothing_is_to_be_done_after_a_build(snakemake_project: Project) -> None
     assert "Nothing to be done" in snakemake_project.run("snakemake", "all")
 
 
-@pytest.mark.parametrize("target", ["results/tables", "results/tables/", "results/figures", "results/tables/main.tex"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "results/tables",
+        "results/tables/",
+        "results/figures",
+        "results/tiny/tables",
+        "results/tiny/figures/",
+        "results/tiny/tables/main.tex",
+        "results/tiny/figures/margin.svg",
+    ],
+)
 def test_targets_by_name(snakemake_project: Project, target: str) -> None:
     assert "Nothing to be done" in snakemake_project.run("snakemake", target)
 
 
-def edited(project: Project, path: str, addition: str) -> list[tuple[str, list[str]]]:
-    """What Snakemake would run if `addition` stood at the end of a file."""
-    with appended(project, path, addition):
-        return project.planned()
+def test_a_path_of_another_study_is_answered_with_its_name(snakemake_project: Project) -> None:
+    output = snakemake_project.run("snakemake", "-n", "results/demo/figures/margin.svg", check=False)
+    assert "results/demo/figures/margin.svg belongs to another study: add --config study=demo" in output
 
 
 # What is about bce, and what is drawn from such a table, asks for its benchmarks or for its checkpoints.
@@ -94,12 +91,8 @@ def only_bce_is_made_again(jobs: list[tuple[str, list[str]]]) -> None:
         "page",
     }
     assert results(jobs) == ABOUT_BCE
-    made_again = ("results/tables/", "results/figures/", "results/report.html")
+    made_again = ("results/tiny/tables/", "results/tiny/figures/", "results/tiny/report.")
     assert all("bce" in output or output.startswith(made_again) for output in outputs(jobs))
-
-
-def test_editing_a_run_reruns_that_run_and_its_results(snakemake_project: Project) -> None:
-    only_bce_is_made_again(edited(snakemake_project, "config/tiny/runs/bce.yaml", "learning_rate: 2.0e-4\n"))
 
 
 @pytest.mark.parametrize(
@@ -123,14 +116,16 @@ def test_editing_a_run_reruns_that_run_and_its_results(snakemake_project: Projec
     ],
 )
 def test_editing_code_reruns_what_runs_through_it(snakemake_project: Project, module: str, first: str, spared: set[str]) -> None:
-    planned = rules(edited(snakemake_project, f"src/pqm/{module}", "\n# edited\n"))
+    with snakemake_project.edited(f"src/pqm/{module}", end="\n# edited\n"):
+        planned = rules(snakemake_project.planned())
     assert first in planned
     assert not spared & planned
 
 
 # What a stage may import without rerunning: checked at every boundary, or no part of any number.
 NO_PART_OF_RESULTS = {
-    "__init__", "cli", "config", "errors", "formats", "hub", "memory", "progress", "records", "work", "paper/__init__", "questions/published", "policies/__init__",
+    "__init__", "cli", "config", "errors", "formats", "hub", "memory", "progress", "published_files", "records", "study", "work",
+    "paper/__init__", "questions/published", "policies/__init__",
     "questions/__init__", "labels/__init__", "rollouts/__init__", "evaluate/__init__", "train/__init__",
 }  # fmt: skip
 
@@ -146,7 +141,6 @@ HARMLESS = {
     "metrics": {"evaluate/grading", "evaluate/rules", "evaluate/unanswerable", "questions/stories"},
     "tables": {"questions/stories"},
     "report": {"questions/stories", "paper/tables"},
-    "real_solutions": {"paper/tables"},
 }
 
 
@@ -166,9 +160,8 @@ def imported(module: str) -> set[str]:
 
 
 def test_code_that_a_stage_runs_through_is_its_input() -> None:
-    text = (ROOT / "workflow/rules/common.smk").read_text()
-    sources = eval(re.search(r"^SOURCE = (\{.*?^\})", text, flags=re.M | re.S)[1])
-    for part, files in sources.items():
+    assert {part for parts in OF_STAGE.values() for part in parts} == set(SOURCE)
+    for part, files in SOURCE.items():
         assert all((ROOT / "src/pqm" / name).is_file() for name in files)
         modules = {name.removesuffix(".py") for name in files if name.endswith(".py")}
         unnamed = (
@@ -177,77 +170,90 @@ def test_code_that_a_stage_runs_through_is_its_input() -> None:
         assert not unnamed, f"{part}: runs through {sorted(unnamed)}, which SOURCE does not name"
 
 
-def test_a_run_that_names_a_missing_backbone_is_refused(snakemake_project: Project) -> None:
-    file = snakemake_project.folder / "config/tiny/runs/lost.yaml"
-    file.write_text("loss: bce\nlabels: train\nbackbone: nowhere\n")
-    try:
-        output = snakemake_project.run("snakemake", "-n", check=False)
-    finally:
-        file.unlink()
-    assert "runs/lost.yaml: no backbones/nowhere.yaml" in output
-
-
-def test_a_label_set_that_names_a_missing_policy_is_refused(snakemake_project: Project) -> None:
-    file = snakemake_project.folder / "config/tiny/labels/lost.yaml"
-    text = (snakemake_project.folder / "config/tiny/labels/train.yaml").read_text()
-    file.write_text(text.replace("[weak, final]", "[weak, lost]"))
-    try:
-        output = snakemake_project.run("snakemake", "-n", check=False)
-    finally:
-        file.unlink()
-    assert "labels/lost.yaml: no policies/lost.yaml" in output
-
-
-def test_a_misspelled_key_stops_the_plan_with_one_sentence(snakemake_project: Project) -> None:
-    with appended(snakemake_project, "config/tiny/training.yaml", "epoch: 2\n"):
-        output = snakemake_project.run("snakemake", "-n", check=False)
-    assert "training.yaml: unknown key 'epoch'; did you mean 'epochs'?" in output
-
-
 @pytest.mark.parametrize(
-    ("addition", "words"),
-    [("  fig: []\n", "no figure 'fig'"), ("  theory: [lost]\n", "paper.yaml: no runs/lost.yaml")],
-    ids=["unknown result", "unknown run"],
+    ("change", "words"),
+    [
+        (("backbone: proofreader}\n  pqm", "backbone: nowhere}\n  pqm"), "runs.bce.backbone: backbones has no 'nowhere'"),
+        (
+            ("policies: [weak, final]\n    completer", "policies: [weak, lost]\n    completer"),
+            "labels.audit.policies: policies has no",
+        ),
+        (("epochs:", "epoch:"), "training: unknown key 'epoch'; did you mean 'epochs'?"),
+        (("    theory: []\n", "    fig: []\n"), "results.figures.fig: no figure 'fig'"),
+        (("    theory: []\n", "    theory: [lost]\n"), "results.figures.theory: runs has no 'lost'"),
+        (("n: [1, 2, 8]", "n: [1, 2, 9]"), "n = 9 is more than the 8 samples of rollouts.test"),
+    ],
+    ids=["backbone", "policy", "key", "result", "run", "n"],
 )
-def test_results_that_cannot_be_stop_the_plan(snakemake_project: Project, addition: str, words: str) -> None:
-    file = snakemake_project.folder / "config/tiny/paper.yaml"
-    text, times = file.read_text(), file.stat()
-    try:
-        file.write_text(text.replace("  theory: []\n", addition))
+def test_a_study_with_a_fault_stops_the_plan(snakemake_project: Project, change: tuple[str, str], words: str) -> None:
+    with snakemake_project.edited(STUDY, change):
         output = snakemake_project.run("snakemake", "-n", check=False)
-    finally:
-        file.write_text(text)
-        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert words in output
+    assert words in output and "study.yaml: line " in output
 
 
-def test_missing_published_data_is_told_in_one_sentence(snakemake_project: Project) -> None:
-    output = snakemake_project.run(
-        "snakemake", "-n", "results/tables/real_solutions.csv", "--config", "real_data=nowhere", check=False
+def test_an_unknown_study_is_named_with_those_that_there_are(snakemake_project: Project) -> None:
+    output = snakemake_project.run("snakemake", "-n", "--config", "study=huge", check=False)
+    assert "config/huge/study.yaml: no such study; there are demo, gpu, paper, published, tiny" in output
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, int, int]]:
+    """Size, time and inode of every file, Snakemake's own left out."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino)
+        for path in folder.rglob("*")
+        if path.is_file() and not {".snakemake", "__pycache__"} & set(path.relative_to(folder).parts)
+    }
+
+
+@pytest.mark.parametrize("command", ["snakemake -n", "snakemake -n --forceall all", "snakemake --lint"])
+def test_a_plan_changes_nothing(snakemake_project: Project, command: str) -> None:
+    with snakemake_project.edited(STUDY, ("bce: {loss: bce,", "bce: {loss: bce, learning_rate: 2e-4,")):
+        before = snapshot(snakemake_project.folder)
+        snakemake_project.run(*command.split())
+        assert snapshot(snakemake_project.folder) == before
+
+
+def test_a_study_writes_to_its_own_folders(snakemake_project: Project) -> None:
+    for folder in ("data", "results", "logs", ".work"):
+        found = {path.name for path in (snakemake_project.folder / folder).iterdir()}
+        assert found <= {"tiny", "README.md", "digests.sqlite"}, f"{folder}: {found}"
+
+
+# ---------------------------------------------------------------- published data
+
+PUBLISHED = ROOT.parent / "shared/data"
+OF_PUBLISHED = ("--config", "study=published", "--")
+
+
+def test_missing_published_data_is_told_with_the_place_to_get_it(snakemake_project: Project) -> None:
+    output = snakemake_project.run("snakemake", "-n", *OF_PUBLISHED, "results/tables", check=False)
+    assert (
+        "data/published/gsm8k/example_model_solutions.jsonl is missing; get it from github.com/openai/grade-school-math" in output
     )
-    assert "nowhere/gsm8k" in output and "real_data=FOLDER" in output
 
 
-# What needs published data, and is no part of a study.
-REAL = {"real_solutions", "real_disagreements"}
-
-
-@pytest.mark.skipif(not (ROOT.parent / "shared/data").exists(), reason="the published data is not beside the checkout")
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published data is not beside the checkout")
 def test_published_solutions_agree_with_their_publishers(snakemake_project: Project) -> None:
-    data = ROOT.parent / "shared/data"
-    targets = [f"results/tables/{name}.csv" for name in sorted(REAL)]
-    snakemake_project.run("snakemake", *targets, "--config", f"real_data={data}")
-    table = pd.read_csv(snakemake_project.folder / "results/tables/real_solutions.csv")
+    folder = snakemake_project.folder
+    (folder / "data/published").mkdir()
+    for name in ("gsm8k", "gsm-plus", "math500"):
+        (folder / "data/published" / name).symlink_to(PUBLISHED / name)
+    before = snapshot(folder / "results/tiny") | snapshot(folder / "data/tiny")
+    snakemake_project.run("snakemake", *OF_PUBLISHED, "results/tables", "questions")
+    table = pd.read_csv(folder / "results/published/tables/published_solutions.csv")
     agreement = table[table["method"] == "agreement with is_correct"].iloc[0]
     assert agreement["questions"] == 5276
     assert agreement["accuracy"] >= 0.995
-    disagreements = pd.read_csv(snakemake_project.folder / "results/tables/real_disagreements.csv")
+    disagreements = pd.read_csv(folder / "results/published/tables/published_disagreements.csv")
     assert len(disagreements) == 15 and set(disagreements["who is right"]) == {"math-verify, publishers"}
     for dataset, size in (("gsm8k", 1319), ("gsm-plus", 2400), ("math500", 500)):
-        target = f"data/real/questions/{dataset}.parquet"
-        snakemake_project.run("snakemake", target, "--config", f"real_data={data}")
-        questions = pd.read_parquet(snakemake_project.folder / target)
+        questions = pd.read_parquet(folder / f"data/published/questions/{dataset}.parquet")
         assert len(questions) == size
         if dataset == "gsm-plus":
             assert questions["cluster"].nunique() == 300
             assert (questions["answer"] == "None").sum() == 300
+    # Two studies, one after the other, twice: nothing is to be done for either, and no file of the other was touched.
+    for _ in range(2):
+        assert "Nothing to be done" in snakemake_project.run("snakemake", "all")
+        assert "Nothing to be done" in snakemake_project.run("snakemake", *OF_PUBLISHED, "results/tables", "questions")
+    assert snapshot(folder / "results/tiny") | snapshot(folder / "data/tiny") == before

@@ -38,7 +38,7 @@ pathvars:
 # What is out of date is found by contents (docs/provenance.md). The jobs of a build read the study as it was when it began.
 FROZEN = str(frozen_file(STUDY_NAME))
 WORK = f".work/{STUDY_NAME}"
-ContentDates.install(frozen_text(STUDY), FROZEN=FROZEN, WORK=WORK)
+ContentDates.install(frozen_text(STUDY))
 
 
 onstart:
@@ -47,7 +47,7 @@ onstart:
 
 # Before the command of a job: it gets its GPUs, and what made its outputs is recorded.
 RECORD = (
-    "python -m pqm.provenance record {output.record} --study {FROZEN} --settings {params.settings} --inputs {input}"
+    "python -m pqm.provenance record {output.record} --study {params.study} --settings {params.settings} --inputs {input}"
     " --outputs {output} -- "
 )
 # Such jobs replace the shell: it would die of SIGTERM at once, and the command with it, unsaved.
@@ -241,7 +241,7 @@ def launcher():
 
 # ---- inputs of evaluate.smk
 def score_outputs(wildcards, output):
-    return " ".join(f"--output {path}" for path in output if path != output.record)
+    return " ".join(f"--output {path}" for path in output.made)
 
 
 def cell_inputs(cells):
@@ -262,6 +262,14 @@ def run_scores(wildcards):
 
 def run_seeds(wildcards):
     return " ".join(f"--seed {seed}" for seed in seeds(wildcards.run))
+
+
+def results_folder(wildcards, output):
+    return Path(output.made).parents[1]
+
+
+def data_folder(wildcards, input):
+    return Path(input.rollouts[0]).parents[2]
 
 
 # What metrics are made from: what scoring alone needs is no part of them.
@@ -316,6 +324,10 @@ def needed(need, runs):
     }[need]
 
 
+def output_folder(wildcards, output):
+    return Path(output[0]).parent
+
+
 def annotated_runs():
     """The runs whose results are about human-annotated solutions; other backbones may be too short for them."""
     listed = RESULTS.tables.items() if RESULTS else ()
@@ -323,9 +335,13 @@ def annotated_runs():
 
 
 def result_inputs(kind, result):
-    """What a table or figure is made from."""
-    needs = {"tables": TABLE_NEEDS, "figures": FIGURE_NEEDS}[kind][result]
-    return list(dict.fromkeys(file for need in needs for file in needed(need, getattr(RESULTS, kind)[result])))
+    """What a table or figure is made from; asked for only where it is made, because published files may be missing."""
+
+    def files(wildcards):
+        needs = {"tables": TABLE_NEEDS, "figures": FIGURE_NEEDS}[kind][result]
+        return list(dict.fromkeys(file for need in needs for file in needed(need, getattr(RESULTS, kind)[result])))
+
+    return files
 
 
 def result_settings(kind, result):

@@ -15,7 +15,7 @@ rule grades:
         rollouts="<data>/rollouts/{policy}/{dataset}.parquet",
         code=code("grades"),
     output:
-        "<results>/grades/{policy}/{dataset}.parquet",
+        made="<results>/grades/{policy}/{dataset}.parquet",
         record="<results>/grades/{policy}/{dataset}.record.json",
     log:
         "<logs>/evaluate/grades/{policy}/{dataset}.log",
@@ -24,9 +24,11 @@ rule grades:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="",
     shell:
-        RECORD + "pqm evaluate grades --output {output[0]} --questions {input.questions} --rollouts {input.rollouts} > {log} 2>&1"
+        RECORD
+        + "pqm evaluate grades --output {output.made} --questions {input.questions} --rollouts {input.rollouts} > {log} 2>&1"
 
 
 # One job scores with all training seeds of a run: what solutions share is found once.
@@ -40,7 +42,7 @@ for run in STUDY.runs:
             checkpoints=[f"<results>/checkpoints/{run}/seed-{seed}" for seed in seeds(run)],
             code=code("scores"),
         output:
-            [f"<results>/scores/{run}/seed-{seed}/{cell}.parquet" for seed in seeds(run) for cell in cells_of(run)],
+            made=[f"<results>/scores/{run}/seed-{seed}/{cell}.parquet" for seed in seeds(run) for cell in cells_of(run)],
             record=f"<results>/scores/{run}.record.json",
         log:
             f"<logs>/evaluate/scores-{run}.log",
@@ -52,16 +54,17 @@ for run in STUDY.runs:
         resources:
             **asked("evaluate"),
         params:
+            study=FROZEN,
             settings="",
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            work=WORK,
         shell:
-            ON_DEVICES
-            + "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
-            " --batch-tokens {params.tokens} --threads {params.threads} --work {WORK} > {log} 2>&1"
+            ON_DEVICES + "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
+            " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
 
 
 if EVALUATION:
@@ -73,7 +76,7 @@ if EVALUATION:
             solutions="<data>/annotated/{dataset}",
             code=code("scores"),
         output:
-            "<results>/scores/{run}/seed-{seed}/annotated/{dataset}.parquet",
+            made="<results>/scores/{run}/seed-{seed}/annotated/{dataset}.parquet",
             record="<results>/scores/{run}/seed-{seed}/annotated/{dataset}.record.json",
         log:
             "<logs>/evaluate/annotated-{run}-{seed}-{dataset}.log",
@@ -85,14 +88,15 @@ if EVALUATION:
         resources:
             **asked("evaluate"),
         params:
+            study=FROZEN,
             settings="",
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            work=WORK,
         shell:
-            ON_DEVICES
-            + "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
-            " --rollouts {input.solutions}/rollouts.parquet --output {output[0]} --batch-tokens {params.tokens}"
-            " --threads {params.threads} --work {WORK} > {log} 2>&1"
+            ON_DEVICES + "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
+            " --rollouts {input.solutions}/rollouts.parquet --output {output.made} --batch-tokens {params.tokens}"
+            " --threads {params.threads} --work {params.work} > {log} 2>&1"
 
     # What the reference backbone says without any reward training: its likelihood, and its own mark.
     rule reference_scores:
@@ -101,7 +105,7 @@ if EVALUATION:
             backbone=f"<data>/backbones/{EVALUATION.reference_backbone}",
             code=code("scores"),
         output:
-            [f"<results>/scores/references/{{kind}}/{cell}.parquet" for cell in CELLS],
+            made=[f"<results>/scores/references/{{kind}}/{cell}.parquet" for cell in CELLS],
             record="<results>/scores/references/{kind}.record.json",
         log:
             "<logs>/evaluate/scores-references-{kind}.log",
@@ -113,17 +117,19 @@ if EVALUATION:
         resources:
             **asked("evaluate"),
         params:
+            study=FROZEN,
             settings="",
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            work=WORK,
             how=lambda wildcards: {"likelihood": "model --kind likelihood", "proofreader": "proofreader"}[wildcards.kind],
         shell:
             ON_DEVICES
             + "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
-            " --batch-tokens {params.tokens} --threads {params.threads} --work {WORK} > {log} 2>&1"
+            " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
 
     rule metrics:
         input:
@@ -131,7 +137,7 @@ if EVALUATION:
             scores=run_scores,
             code=code("metrics"),
         output:
-            "<results>/metrics/{run}.parquet",
+            made="<results>/metrics/{run}.parquet",
             record="<results>/metrics/{run}.record.json",
         log:
             "<logs>/evaluate/metrics-{run}.log",
@@ -142,24 +148,23 @@ if EVALUATION:
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings=f"runs.{{run}} {JUDGED}",
             seeds=run_seeds,
-            results=f"results/{STUDY_NAME}",
+            results=results_folder,
         shell:
             RECORD
-            + "pqm evaluate metrics {FROZEN} {wildcards.run} --output {output[0]} --grades {params.results}/grades"
+            + "pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} --grades {params.results}/grades"
             " --scores {params.results}/scores/{wildcards.run} {params.seeds} > {log} 2>&1"
 
     rule reference_metrics:
         input:
             grades=expand("<results>/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
             rollouts=expand("<data>/rollouts/{cell}.parquet", cell=BENCHMARK_CELLS),
-            scores=expand(
-                "<results>/scores/references/{kind}/{cell}.parquet", kind=EVALUATION.references, cell=BENCHMARK_CELLS
-            ),
+            scores=expand("<results>/scores/references/{kind}/{cell}.parquet", kind=EVALUATION.references, cell=BENCHMARK_CELLS),
             code=code("metrics"),
         output:
-            "<results>/metrics/references.parquet",
+            made="<results>/metrics/references.parquet",
             record="<results>/metrics/references.record.json",
         log:
             "<logs>/evaluate/metrics-references.log",
@@ -168,10 +173,11 @@ if EVALUATION:
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings=JUDGED,
-            data=f"data/{STUDY_NAME}",
-            results=f"results/{STUDY_NAME}",
+            data=data_folder,
+            results=results_folder,
         shell:
             RECORD
-            + "pqm evaluate references {FROZEN} --output {output[0]} --grades {params.results}/grades --rollouts {params.data}/rollouts"
+            + "pqm evaluate references {params.study} --output {output.made} --grades {params.results}/grades --rollouts {params.data}/rollouts"
             " --scores {params.results}/scores/references > {log} 2>&1"

@@ -33,7 +33,7 @@ rule label_set:
         file=label_file,
         code=label_code,
     output:
-        "<data>/labels/{labels}.parquet",
+        made="<data>/labels/{labels}.parquet",
         record="<data>/labels/{labels}.record.json",
     log:
         "<logs>/labels/{labels}.log",
@@ -46,6 +46,7 @@ rule label_set:
     resources:
         **asked("labels") | {"gpu": label_gpus},
     params:
+        study=FROZEN,
         settings="labels.{labels}",
         completer=repeated("--completer", "completer"),
         questions=repeated("--questions", "questions"),
@@ -53,5 +54,5 @@ rule label_set:
         server=repeated("--server", "server"),
     shell:
         ON_DEVICES
-        + "pqm labels {FROZEN} {wildcards.labels} --output {output[0]} {params.completer} {params.questions} {params.rollouts}"
-        " {params.server} --work {WORK} > {log} 2>&1"
+        + "pqm labels {params.study} {wildcards.labels} --output {output.made} {params.completer} {params.questions} {params.rollouts}"
+        " {params.server} > {log} 2>&1"

@@ -53,12 +53,13 @@ for result in RESULTS.tables if RESULTS else ():
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings=result_settings("tables", result),
             name=result,
-            folder=f"results/{STUDY_NAME}/tables",
+            folder=output_folder,
         shell:
             RECORD
-            + "pqm paper table {params.name} --study {FROZEN} --output {params.folder} --caption {input.caption} > {log} 2>&1"
+            + "pqm paper table {params.name} --study {params.study} --output {params.folder} --caption {input.caption} > {log} 2>&1"
 
 
 for result in RESULTS.figures if RESULTS else ():
@@ -88,11 +89,12 @@ for result in RESULTS.figures if RESULTS else ():
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings=result_settings("figures", result),
             name=result,
-            folder=f"results/{STUDY_NAME}/figures",
+            folder=output_folder,
         shell:
-            RECORD + "pqm paper figure {params.name} --study {FROZEN} --output {params.folder} > {log} 2>&1"
+            RECORD + "pqm paper figure {params.name} --study {params.study} --output {params.folder} > {log} 2>&1"
 
 
 if HEADLINE:
@@ -103,7 +105,7 @@ if HEADLINE:
             table="<results>/tables/main.csv",
             code=code("headline"),
         output:
-            "<results>/tables/headline.json",
+            made="<results>/tables/headline.json",
             record="<results>/tables/headline.record.json",
         log:
             "<logs>/paper/headline.log",
@@ -112,9 +114,10 @@ if HEADLINE:
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings="",
         shell:
-            RECORD + "pqm paper headline {input.table} --output {output[0]} > {log} 2>&1"
+            RECORD + "pqm paper headline {input.table} --output {output.made} > {log} 2>&1"
 
 
 if REPORT:
@@ -128,7 +131,7 @@ if REPORT:
             captions=expand("workflow/report/{name}.rst", name=[*RESULTS.tables, *RESULTS.figures]),
             code=code("report"),
         output:
-            "<results>/report.html",
+            made="<results>/report.html",
             record="<results>/report.record.json",
         log:
             "<logs>/paper/report.log",
@@ -137,6 +140,7 @@ if REPORT:
         conda:
             "../../envs/pqm.yaml"
         params:
+            study=FROZEN,
             settings="results runs evaluation training.seeds",
         shell:
-            RECORD + "pqm paper report --study {FROZEN} --output {output[0]} --captions workflow/report > {log} 2>&1"
+            RECORD + "pqm paper report --study {params.study} --output {output.made} --captions workflow/report > {log} 2>&1"

@@ -14,7 +14,7 @@ rule pretraining:
         start=pretraining_start,
         code=code("pretraining"),
     output:
-        directory("<data>/pretraining/{pretraining}"),
+        made=directory("<data>/pretraining/{pretraining}"),
         record="<data>/pretraining/{pretraining}.record.json",
     log:
         "<logs>/policies/{pretraining}.log",
@@ -27,13 +27,14 @@ rule pretraining:
     resources:
         **asked("policies"),
     params:
+        study=FROZEN,
         settings="pretraining.{pretraining}",
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
         ON_DEVICES
-        + "pqm policies pretrain {FROZEN} {wildcards.pretraining} --output {output[0]} {params.questions} {params.start}"
-        " --work {WORK} > {log} 2>&1"
+        + "pqm policies pretrain {params.study} {wildcards.pretraining} --output {output.made} {params.questions} {params.start}"
+        " > {log} 2>&1"
 
 
 rule policy:
@@ -41,7 +42,7 @@ rule policy:
         pretraining=picked_pretraining("policies"),
         code=model_code("policies"),
     output:
-        directory("<data>/policies/{policy}"),
+        made=directory("<data>/policies/{policy}"),
         record="<data>/policies/{policy}.record.json",
     log:
         "<logs>/policies/policy-{policy}.log",
@@ -50,10 +51,11 @@ rule policy:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="policies.{policy}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        RECORD + "pqm policies policy {FROZEN} {wildcards.policy} --output {output[0]} {params.pretraining} > {log} 2>&1"
+        RECORD + "pqm policies policy {params.study} {wildcards.policy} --output {output.made} {params.pretraining} > {log} 2>&1"
 
 
 rule backbone:
@@ -61,7 +63,7 @@ rule backbone:
         pretraining=picked_pretraining("backbones"),
         code=model_code("backbones"),
     output:
-        directory("<data>/backbones/{backbone}"),
+        made=directory("<data>/backbones/{backbone}"),
         record="<data>/backbones/{backbone}.record.json",
     log:
         "<logs>/policies/backbone-{backbone}.log",
@@ -70,7 +72,9 @@ rule backbone:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="backbones.{backbone}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        RECORD + "pqm policies backbone {FROZEN} {wildcards.backbone} --output {output[0]} {params.pretraining} > {log} 2>&1"
+        RECORD
+        + "pqm policies backbone {params.study} {wildcards.backbone} --output {output.made} {params.pretraining} > {log} 2>&1"

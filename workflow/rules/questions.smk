@@ -13,7 +13,7 @@ rule question_set:
         file=question_file,
         code=question_code,
     output:
-        "<data>/questions/{dataset}.parquet",
+        made="<data>/questions/{dataset}.parquet",
         record="<data>/questions/{dataset}.record.json",
     log:
         "<logs>/questions/{dataset}.log",
@@ -22,7 +22,8 @@ rule question_set:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="questions.{dataset}",
         upstream=repeated("--upstream", "upstream"),
     shell:
-        RECORD + "pqm questions {FROZEN} {wildcards.dataset} --output {output[0]} {params.upstream} > {log} 2>&1"
+        RECORD + "pqm questions {params.study} {wildcards.dataset} --output {output.made} {params.upstream} > {log} 2>&1"

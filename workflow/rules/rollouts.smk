@@ -33,7 +33,7 @@ rule sample:
         server=server_of_rollouts,
         code=code("rollouts"),
     output:
-        "<data>/rollouts/{policy}/{dataset}.parquet",
+        made="<data>/rollouts/{policy}/{dataset}.parquet",
         record="<data>/rollouts/{policy}/{dataset}.record.json",
     log:
         "<logs>/rollouts/{policy}/{dataset}.log",
@@ -47,12 +47,12 @@ rule sample:
     resources:
         **asked("rollouts") | {"gpu": sampling_gpus},
     params:
+        study=FROZEN,
         settings="rollouts.{dataset}",
         server=repeated("--server", "server"),
     shell:
-        ON_DEVICES
-        + "pqm rollouts sample {FROZEN} {wildcards.dataset} --output {output[0]} --policy {input.policy}"
-        " --questions {input.questions} {params.server} --work {WORK} > {log} 2>&1"
+        ON_DEVICES + "pqm rollouts sample {params.study} {wildcards.dataset} --output {output.made} --policy {input.policy}"
+        " --questions {input.questions} {params.server} > {log} 2>&1"
 
 
 # Solutions that others published, as rollouts of their models.
@@ -62,7 +62,7 @@ rule published_rollouts:
         questions="<data>/questions/{dataset}.parquet",
         code=code("solutions"),
     output:
-        "<data>/rollouts/{policy}/{dataset}.parquet",
+        made="<data>/rollouts/{policy}/{dataset}.parquet",
         record="<data>/rollouts/{policy}/{dataset}.record.json",
     log:
         "<logs>/rollouts/{policy}/{dataset}.log",
@@ -73,9 +73,10 @@ rule published_rollouts:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="",
     shell:
-        RECORD + "pqm rollouts published {input.solutions} --output {output[0]} --questions {input.questions}"
+        RECORD + "pqm rollouts published {input.solutions} --output {output.made} --questions {input.questions}"
         " --model {wildcards.policy} > {log} 2>&1"
 
 
@@ -85,7 +86,7 @@ rule annotated:
         file=annotated_file,
         code=code("annotated"),
     output:
-        directory("<data>/annotated/{dataset}"),
+        made=directory("<data>/annotated/{dataset}"),
         record="<data>/annotated/{dataset}.record.json",
     log:
         "<logs>/rollouts/annotated/{dataset}.log",
@@ -94,6 +95,7 @@ rule annotated:
     conda:
         "../../envs/pqm.yaml"
     params:
+        study=FROZEN,
         settings="annotated.{dataset}",
     shell:
-        RECORD + "pqm rollouts annotated {FROZEN} {wildcards.dataset} --output {output[0]} > {log} 2>&1"
+        RECORD + "pqm rollouts annotated {params.study} {wildcards.dataset} --output {output.made} > {log} 2>&1"

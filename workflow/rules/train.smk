@@ -16,7 +16,7 @@ if STUDY.training:
             backbone=run_input("backbone"),
             code=code("train"),
         output:
-            directory("<results>/checkpoints/{run}/seed-{seed}"),
+            made=directory("<results>/checkpoints/{run}/seed-{seed}"),
             record="<results>/checkpoints/{run}/seed-{seed}.record.json",
         log:
             "<logs>/train/{run}-seed-{seed}.log",
@@ -29,9 +29,10 @@ if STUDY.training:
             **asked("train"),
         params:
             # Which policies a run judges, and which other seeds there are, is no part of a training.
+            study=FROZEN,
             settings="runs.{run},-policies,-seeds training,-seeds,-checkpoint_every",
             launcher=launcher(),
         shell:
             ON_DEVICES
-            + "{params.launcher} train {FROZEN} {wildcards.run} --output {output[0]} --seed {wildcards.seed} --labels {input.labels}"
-            " --validation {input.validation} --backbone {input.backbone}/model --work {WORK} > {log} 2>&1"
+            + "{params.launcher} train {params.study} {wildcards.run} --output {output.made} --seed {wildcards.seed} --labels {input.labels}"
+            " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"

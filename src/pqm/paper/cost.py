@@ -108,7 +108,9 @@ def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
     jobs = records(study.results / "benchmarks", ("rollouts", "evaluate")).set_index(["stage", "job"])["seconds"].to_dict()
     timed = [run for run in runs if ("evaluate", f"{run}/scores") in jobs]
     if not timed:
-        raise PqmError(f"{study.results / 'benchmarks/evaluate'}: no timing of scoring {', '.join(runs)}; score one of them first")
+        raise PqmError(
+            f"{study.results / 'benchmarks/evaluate'}: no timing of scoring {', '.join(runs)}; score one of them first"
+        )
     sampled = {
         (policy, name): len(study.rollouts(policy, name))
         for policy in study.evaluation.policies

@@ -13,8 +13,8 @@ from pqm import formats
 from pqm.config import EvaluationConfig, ResultsConfig, RunConfig, StudyConfig, TrainingConfig
 from pqm.errors import PqmError
 from pqm.evaluate import join
-from pqm.questions.stories import ALL_RIGHT
 from pqm.published_files import PUBLISHED
+from pqm.questions.stories import ALL_RIGHT
 from pqm.study import instead, load_study, study_name
 
 REFERENCES = "references"
@@ -125,7 +125,9 @@ class Study:
         for run in [*runs, *([REFERENCES] if references else [])]:
             path = self.results / "metrics" / f"{run}.parquet"
             if not path.exists():
-                raise PqmError(f"{path}: missing; run {run!r} was not built or failed, see logs/{self.name}/train and logs/{self.name}/evaluate")
+                raise PqmError(
+                    f"{path}: missing; run {run!r} was not built or failed, see logs/{self.name}/train and logs/{self.name}/evaluate"
+                )
             part = formats.read(path, formats.METRICS)
             if run != REFERENCES:
                 name = self.run(run).method

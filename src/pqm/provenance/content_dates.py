@@ -24,17 +24,11 @@ class ContentDates(snakemake.io.IOCache):
     """Snakemake's cache of dates, filled from records."""
 
     study: ClassVar[dict[str, Any]] = {}
-    names: ClassVar[dict[str, str]] = {}
 
     @classmethod
-    def install(cls, frozen: str, **names: str) -> None:
-        """Let the workflow that is being read plan by contents.
-
-        Args:
-            frozen: its study as JSON.
-            names: global names of the workflow that commands contain.
-        """
-        cls.study, cls.names = json.loads(frozen), names
+    def install(cls, frozen: str) -> None:
+        """Let the workflow that is being read plan by contents; `frozen` is its study as JSON."""
+        cls.study = json.loads(frozen)
         snakemake.io.IOCache = cls
 
     async def mtime_inventory(self, jobs: Iterable[Job], n_workers: int = 8) -> None:
@@ -57,7 +51,7 @@ class ContentDates(snakemake.io.IOCache):
         record = read_record(job.output.record)
         return (
             record is not None
-            and record.command == command_of(job, self.names)
+            and record.command == command_of(job)
             and record.settings == {name: settings_digest(self.study, name) for name in job.params.settings.split()}
             and record.inputs == {path: digests.of(path) for path in lasting(map(str, job.input))}
             and set(record.outputs) == {str(path) for path in job.output} - {str(job.output.record)}
@@ -65,8 +59,8 @@ class ContentDates(snakemake.io.IOCache):
         )
 
 
-def command_of(job: Job, names: dict[str, str]) -> list[str]:
+def command_of(job: Job) -> list[str]:
     """The command that a job's record speaks of: what stands behind ` -- ` in its rule, without the log."""
     template = job.rule.shellcmd.partition(" -- ")[2].partition(" > ")[0]
-    filled = fill_in(template, input=job.input, output=job.output, params=job.params, wildcards=job.wildcards, **names)
+    filled = fill_in(template, input=job.input, output=job.output, params=job.params, wildcards=job.wildcards)
     return shlex.split(filled)

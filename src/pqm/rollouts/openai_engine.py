@@ -22,6 +22,7 @@ from pqm.errors import PqmError
 from pqm.policies.served import FILE_NAME, RunningServer, read_server
 from pqm.progress import say
 from pqm.rollouts.engine import Request, Sample, random_stream
+from pqm.study import load
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
