@@ -5,7 +5,9 @@ of its jobs read that: an edit of the study during a build reaches no job of it.
 """
 
 import difflib
+import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -302,10 +304,40 @@ def frozen_file(name: str) -> Path:
 
 
 def freeze(study: StudyConfig, name: str) -> None:
-    """Write the frozen study; a file that says the same is left alone."""
+    """Write the frozen study for a build that begins; a file that says the same is left alone.
+
+    The build holds a lock as long as this process lives, because another build of the study would freeze it anew.
+
+    Raises:
+        PqmError: another build of the study is running.
+    """
     path, text = frozen_file(name), frozen_text(study)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if _hold(path.with_name("lock")) is None:
+        raise PqmError(f"a build of study {name} is running; wait for it, or stop it")
     if not path.exists() or path.read_text() != text:
-        path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
         part.write_text(text)
         part.replace(path)
+
+
+def _hold(path: Path) -> int | None:
+    """An open file that this process alone holds until it ends; None where another one holds it."""
+    lock = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def killed_build() -> bool:
+    """Whether Snakemake's folder is locked although no build of any study is running: the last one was killed."""
+    if not any(Path(".snakemake/locks").glob("*.lock")):
+        return False
+    for path in Path(".work").glob("*/lock"):
+        if (lock := _hold(path)) is None:
+            return False
+        os.close(lock)
+    return True

@@ -15,15 +15,16 @@ from pathlib import Path
 import httpx2
 import pandas as pd
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
-from pqm.config import PolicyConfig, load
+from pqm.config import PolicyConfig
 from pqm.errors import PqmError
 from pqm.policies.served import RunningServer, write_served_policy
 from pqm.rollouts import load_policy
 from pqm.rollouts.engine import Request
+from pqm.study import load, load_item
 
-from ..workflow.conftest import Project, copy_project
+from ..workflow.conftest import STUDY, Project, copy_project
 
 if importlib.util.find_spec("llama_cpp") is None:
     pytest.skip("llama-cpp-python[server] is not installed", allow_module_level=True)
@@ -45,17 +46,19 @@ FORM = {
     "step_token": "\n",
 }
 ROLLOUTS = {"samples": 2, "temperature": 0.8, "max_new_tokens": 24, "questions_per_batch": 2, "seed": 3}
-MADE = "data/rollouts/smollm2/test.parquet"
+MADE = "data/tiny/rollouts/smollm2/test.parquet"
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     one = copy_project(tmp_path_factory.mktemp("llama") / "pqm")
-    study = one.folder / "config/tiny"
-    (study / "policies/smollm2.yaml").write_text(yaml.safe_dump({"server": SERVER, "format": FORM}))
-    (study / "rollouts/test.yaml").write_text(yaml.safe_dump(ROLLOUTS))
-    text = (study / "questions/test.yaml").read_text()
-    (study / "questions/test.yaml").write_text(re.sub(r"questions: \d+", "questions: 3", text))
+    study, yaml = one.folder / STUDY, YAML(typ="safe", pure=True)
+    content = yaml.load(study)
+    content["policies"]["smollm2"] = {"server": SERVER, "format": FORM}
+    content["rollouts"]["test"] = ROLLOUTS
+    content["evaluation"]["n"] = [1, 2]
+    content["questions"]["test"]["source"]["questions"] = 3
+    yaml.dump(content, study)
     return one
 
 
@@ -63,7 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def served(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """The policy's folder and the file of its running server."""
     folder = tmp_path_factory.mktemp("served")
-    config = load(PolicyConfig, project.folder / "config/tiny/policies/smollm2.yaml")
+    config = load_item(project.folder / STUDY, "policies", "smollm2", PolicyConfig)
     (folder / "policy").mkdir()
     write_served_policy(config, folder / "policy")
     verb = [
@@ -90,7 +93,9 @@ def test_through_snakemake_twice(project: Project) -> None:
     for _ in range(2):
         project.run("snakemake", "--cores", "1", "--force", MADE)
         tables.append(pd.read_parquet(project.folder / MADE))
-        pid = re.search(r"Started server process \[(\d+)\]", (project.folder / "logs/rollouts/server-smollm2.log").read_text())
+        pid = re.search(
+            r"Started server process \[(\d+)\]", (project.folder / "logs/tiny/rollouts/server-smollm2.log").read_text()
+        )
         assert pid
         with pytest.raises(ProcessLookupError):
             os.kill(int(pid[1]), 0)

@@ -157,14 +157,11 @@ def settings(write_study: Callable[..., Path]) -> Callable[..., tuple[Path, str]
     return write
 
 
-RunCli = Callable[..., tuple[int, str]]
-
-
 @pytest.fixture
-def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
-    """Runs `pqm` with these arguments (a tuple stands for several): its exit code and what it wrote to standard error."""
+def run_pqm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `pqm` with these arguments (a tuple stands for several): its exit code, standard output and standard error."""
 
-    def run(*arguments: object) -> tuple[int, str]:
+    def run(*arguments: object) -> tuple[int, str, str]:
         flat = [word for argument in arguments for word in (argument if isinstance(argument, tuple) else (argument,))]
         monkeypatch.setattr(sys, "argv", ["pqm", *map(str, flat)])
         capsys.readouterr()
@@ -173,6 +170,17 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
             main()
         except SystemExit as end:
             code = end.code or 0
-        return code, capsys.readouterr().err
+        return code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def run_cli(run_pqm: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str]]:
+    """Runs `pqm` as `run_pqm` does: its exit code and standard error."""
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code, _, error = run_pqm(*arguments)
+        return code, error
 
     return run

@@ -1,89 +1,78 @@
+from itertools import count
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from small import read_yaml, write_yaml
 
-from pqm.config import (
-    AnnotatedConfig,
-    AssumptionsConfig,
-    BackboneConfig,
-    EvaluationConfig,
-    LabelsConfig,
-    PaperConfig,
-    PolicyConfig,
-    PretrainingConfig,
-    PublishedLabelsConfig,
-    QuestionsConfig,
-    ResourcesConfig,
-    RolloutsConfig,
-    RunConfig,
-    Settings,
-    TrainingConfig,
-    load,
-)
+from pqm.config import RolloutsConfig, Settings, StudyConfig
 from pqm.errors import PqmError
+from pqm.study import load, load_study
+from pqm.study_check import faults
 
 ROOT = Path(__file__).parents[2]
-NO_STUDY = {"accelerate"}  # files of accelerate's own, see test_machines.py
-STUDIES = sorted(
-    path for path in [*(ROOT / "config").iterdir(), ROOT / "tests" / "tiny"] if path.is_dir() and path.name not in NO_STUDY
-)
-FILES = [path for study in STUDIES for path in sorted(study.rglob("*.yaml"))]
-MODELS: dict[str, type[Settings]] = {
-    "annotated": AnnotatedConfig,
-    "questions": QuestionsConfig,
-    "pretraining": PretrainingConfig,
-    "policies": PolicyConfig,
-    "backbones": BackboneConfig,
-    "rollouts": RolloutsConfig,
-    "labels": LabelsConfig,
-    "runs": RunConfig,
-    "training.yaml": TrainingConfig,
-    "assumptions.yaml": AssumptionsConfig,
-    "evaluation.yaml": EvaluationConfig,
-    "paper.yaml": PaperConfig,
-    "resources.yaml": ResourcesConfig,
-}
+STUDIES = sorted([*ROOT.glob("config/*/study.yaml"), ROOT / "tests/tiny-gpu/study.yaml"])
+ITEMS = ("questions", "pretraining", "policies", "backbones", "rollouts", "solutions", "annotated", "labels", "runs")
+ALONE = ("training", "evaluation", "results", "resources", "assumptions")  # sections without items
 ROLLOUTS = {"samples": 4, "temperature": 0.7, "max_new_tokens": 8, "questions_per_batch": 2, "seed": 1, "threads": 1}
+NUMBERS = count()  # files that hypothesis writes
+
+studies = pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.parent.name)
 
 
-def model_of(path: Path) -> type[Settings]:
-    study = next(study for study in STUDIES if study in path.parents)
-    kind = path.relative_to(study).parts[0]
-    return PublishedLabelsConfig if kind == "labels" and "source" in yaml.safe_load(path.read_text()) else MODELS[kind]
-
-
-def message(path: Path, content: object, model: type[Settings] = RolloutsConfig) -> str:
-    path.write_text(yaml.safe_dump(content))
+def message(folder: Path, content: object, model: type[Settings] = RolloutsConfig) -> str:
+    """What is said of a settings file in one line, without the name of the file."""
+    path = folder / f"settings-{next(NUMBERS)}.yaml"
+    write_yaml(path, content)
     with pytest.raises(PqmError) as refusal:
         load(model, path)
     text = str(refusal.value)
     assert text.startswith(f"{path}: ") and "\n" not in text
-    return text
+    return text.removeprefix(f"{path}: ")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_every_settings_file_loads(path):
-    load(model_of(path), path)
+def item(section: str, **content: object) -> dict[str, object]:
+    return {section: {"tiny": content}}
 
 
-def test_studies_have_settings_files():
-    assert {study.name for study in STUDIES} >= {"demo", "real", "tiny"}
-    assert len(FILES) > 20
+@studies
+def test_every_study_loads_and_nothing_is_wrong_with_it(path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # the file of accelerate
+    assert faults(load_study(path)) == []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_one_more_key_is_refused_in_every_settings_file(path, tmp_path):
-    content = yaml.safe_load(path.read_text()) | {"qqq": 1}
-    assert "'qqq'" in message(tmp_path / "more.yaml", content, model_of(path))
+def test_there_are_studies():
+    assert {path.parent.name for path in STUDIES} >= {"demo", "gpu", "paper", "published", "tiny", "tiny-gpu"}
+    assert set(StudyConfig.model_fields) == {*ITEMS, *ALONE}
+    used = {section for path in STUDIES for section in read_yaml(path)}
+    assert used == {*ITEMS, *ALONE}
 
 
-def test_runs_file_lists_the_demo_runs():
-    listed = yaml.safe_load((ROOT / "config" / "runs.yaml").read_text())["runs"]
-    assert listed == sorted(path.stem for path in (ROOT / "config" / "demo" / "runs").glob("*.yaml"))
+@studies
+def test_one_more_key_is_refused_in_every_section_and_item(path, tmp_path):
+    content = read_yaml(path)
+    assert "unknown key 'qqq'" in message(tmp_path, content | {"qqq": 1}, StudyConfig)
+    for section in content:
+        items = content[section] if section in ITEMS else {None: content[section]}
+        assert items
+        for name, settings in items.items():
+            more = {**settings, "qqq": 1}
+            changed = {**content[section], name: more} if name is not None else more
+            place = section if name is None else f"{section}.{name}"
+            assert f"{place}: unknown key 'qqq'" in message(tmp_path, content | {section: changed}, StudyConfig)
+
+
+@pytest.mark.parametrize("section", ITEMS)
+@pytest.mark.parametrize("name", ["a b", "a/b", "", ".", "-a", "a.yaml"])
+def test_a_name_that_could_not_name_a_file_is_refused(section, name, tmp_path):
+    path = next(path for path in STUDIES if section in read_yaml(path))
+    content = read_yaml(path)
+    content[section][name] = next(iter(content[section].values()))
+    place = f"{section}.{name}: " if name else f"{section}.: "
+    expected = f"{place}expected a name of letters, digits, - and _, found {name!r}"
+    assert expected in message(tmp_path, content, StudyConfig)
 
 
 @given(data=st.data())
@@ -92,21 +81,32 @@ def test_key_with_a_letter_doubled_or_missing_is_refused_and_the_right_one_named
     key = data.draw(st.sampled_from(sorted(ROLLOUTS)))
     place = data.draw(st.integers(0, len(key) - 1))
     wrong = data.draw(st.sampled_from([key[:place] + key[place + 1 :], key[:place] + key[place] + key[place:]]))
-    for content in (ROLLOUTS | {wrong: ROLLOUTS[key]}, {wrong if name == key else name: ROLLOUTS[name] for name in ROLLOUTS}):
-        text = message(tmp_path / "rollouts.yaml", content)
-        assert f"unknown key '{wrong}'" in text
-        assert f"did you mean '{key}'" in text
+    told = f"unknown key '{wrong}'; did you mean '{key}'?"
+    for model, content, where in (
+        (RolloutsConfig, lambda settings: settings, ""),
+        (StudyConfig, lambda settings: item("rollouts", **settings), "rollouts.tiny: "),
+    ):
+        assert message(tmp_path, content(ROLLOUTS | {wrong: ROLLOUTS[key]}), model).endswith(f"{where}{told}")
+        path = tmp_path / f"misspelled-{next(NUMBERS)}.yaml"
+        write_yaml(path, content({wrong if name == key else name: ROLLOUTS[name] for name in ROLLOUTS}))
+        with pytest.raises(PqmError) as refusal:
+            load(model, path)
+        lines = str(refusal.value).splitlines()
+        assert len(lines) == (1 if key == "threads" else 2)  # threads has a default
+        assert any(line.endswith(f"{where}{told}") for line in lines)
+        assert any(line.endswith(f"{where}key '{key}' is missing") for line in lines) == (key != "threads")
 
 
 def test_misspelled_nested_key_is_named_with_its_place(tmp_path):
-    content = {"source": {"kind": "stories", "questons": 4, "facts": [1, 2], "seed": 1}}
-    text = message(tmp_path / "questions.yaml", content, QuestionsConfig)
-    assert "questons" in text and "did you mean 'questions'" in text
+    content = {"kind": "stories", "questons": 4, "questions": 4, "facts": [1, 2], "seed": 1}
+    told = message(tmp_path, item("questions", source=content), StudyConfig)
+    assert told.endswith("questions.tiny.source: unknown key 'questons'; did you mean 'questions'?")
 
 
 def test_missing_key_is_named(tmp_path):
     content = {name: value for name, value in ROLLOUTS.items() if name != "seed"}
-    assert "key 'seed' is missing" in message(tmp_path / "rollouts.yaml", content)
+    assert message(tmp_path, content) == "key 'seed' is missing"
+    assert message(tmp_path, item("rollouts", **content), StudyConfig) == "line 2: rollouts.tiny: key 'seed' is missing"
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,12 @@ def test_missing_key_is_named(tmp_path):
     [("samples", "many"), ("samples", 0), ("samples", 2.5), ("samples", True), ("temperature", -1.0), ("seed", None)],
 )
 def test_wrong_value_is_named_and_shown(key, value, tmp_path):
-    text = message(tmp_path / "rollouts.yaml", ROLLOUTS | {key: value})
-    assert f"key '{key}'" in text and f"found {value!r}" in text
+    told = message(tmp_path, ROLLOUTS | {key: value})
+    assert told.split(": ")[1] == key and told.endswith(f", found {value!r}")
 
 
 def test_file_that_holds_no_keys_is_refused(tmp_path):
-    assert "key: value" in message(tmp_path / "rollouts.yaml", ["samples", 4])
+    assert "key: value" in message(tmp_path, ["samples", 4])
 
 
 def test_empty_file_is_refused(tmp_path):
@@ -131,43 +131,42 @@ def test_empty_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("loss", ["pqm", "theorem", "first-error"])
 def test_ranking_loss_needs_zeta(loss, tmp_path):
-    assert "needs zeta" in message(tmp_path / "run.yaml", {"loss": loss, "labels": "a", "backbone": "b"}, RunConfig)
+    told = message(tmp_path, item("runs", loss=loss, labels="a", backbone="b"), StudyConfig)
+    assert f"runs.tiny: loss {loss} needs zeta" in told
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse", "orm"])
 def test_pointwise_loss_takes_no_zeta(loss, tmp_path):
-    content = {"loss": loss, "zeta": 4.0, "labels": "a", "backbone": "b"}
-    assert "remove zeta" in message(tmp_path / "run.yaml", content, RunConfig)
+    told = message(tmp_path, item("runs", loss=loss, zeta=4.0, labels="a", backbone="b"), StudyConfig)
+    assert told.endswith(f"runs.tiny: loss {loss} has no margin; remove zeta")
 
 
 @pytest.mark.parametrize("loss", ["pqm", "orm"])
 def test_soft_targets_are_for_pointwise_step_losses(loss, tmp_path):
     content = {"loss": loss, "targets": "soft", "labels": "a", "backbone": "b"} | ({"zeta": 4.0} if loss == "pqm" else {})
-    assert "hard targets" in message(tmp_path / "run.yaml", content, RunConfig)
+    assert f"runs.tiny: loss {loss} takes hard targets" in message(tmp_path, item("runs", **content), StudyConfig)
 
 
-def test_range_of_facts_that_falls_is_refused(tmp_path):
-    content = {"source": {"kind": "stories", "questions": 4, "facts": [2, 1], "seed": 1}}
-    assert "facts" in message(tmp_path / "questions.yaml", content, QuestionsConfig)
-
-
-def test_stories_of_more_facts_than_a_week_has_days_are_refused(tmp_path):
-    content = {"source": {"kind": "stories", "questions": 4, "facts": [1, 8], "seed": 1}}
-    assert "facts" in message(tmp_path / "questions.yaml", content, QuestionsConfig)
+@pytest.mark.parametrize("facts", [[2, 1], [1, 8]], ids=["falls", "more than a week has days"])
+def test_range_of_facts_that_cannot_be_is_refused(facts, tmp_path):
+    source = {"kind": "stories", "questions": 4, "facts": facts, "seed": 1}
+    assert "questions.tiny.source.facts: expected [least, most]" in message(
+        tmp_path, item("questions", source=source), StudyConfig
+    )
 
 
 def test_loaded_settings_cannot_be_changed(tmp_path):
-    path = tmp_path / "rollouts.yaml"
-    path.write_text(yaml.safe_dump(ROLLOUTS))
+    write_yaml(tmp_path / "study.yaml", item("rollouts", **ROLLOUTS))
+    study = load_study(tmp_path / "study.yaml")
     with pytest.raises(ValueError, match="frozen"):
-        load(RolloutsConfig, path).samples = 8
+        study.rollouts["tiny"].samples = 8
+    with pytest.raises(ValueError, match="frozen"):
+        study.rollouts = {}
 
 
 @pytest.mark.parametrize("seed", [-1, 2**63])
 def test_seed_out_of_range_is_refused(seed, tmp_path):
-    assert f"key 'seed': Input should be {'greater' if seed < 0 else 'less'}" in message(
-        tmp_path / "rollouts.yaml", ROLLOUTS | {"seed": seed}
-    )
+    assert f": seed: Input should be {'greater' if seed < 0 else 'less'}" in message(tmp_path, ROLLOUTS | {"seed": seed})
 
 
 def test_folder_or_binary_file_instead_of_settings_is_refused(tmp_path):

@@ -16,9 +16,11 @@ from pqm import formats
 from pqm.evaluate import grade, grading
 from pqm.evaluate.grading import LONGEST_ANSWER, Grader, extract_answer
 from pqm.evaluate.rules import same_by_rules
-from pqm.paper.published import disagreements
+from pqm.paper.study import Study
+from pqm.paper.tables import make_table
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
 MATH500 = DATA / "math500" / "test.jsonl"
 GSM8K_SOLUTIONS = DATA / "gsm8k" / "example_model_solutions.jsonl"
 
@@ -275,7 +277,9 @@ def test_grades_of_gsm8k_solutions_agree_with_the_publishers(grader):
     assert all(float(answer.replace(",", "")) / float(gold) in (100, 0.01, 1.00005) for answer, gold in lenient)
 
 
-def test_disagreements_say_who_is_right(tmp_path):
+@pytest.fixture
+def judged(tmp_path, write_study):
+    """Makes a table of two models' published solutions of three questions, whose gold answer is 5."""
     answers = {"a": ["5", "50", "5 apples"], "b": ["500", "6", "5"]}
     records = [{"question": str(number)} for number in range(3)]
     for model, stated in answers.items():
@@ -294,7 +298,8 @@ def test_disagreements_say_who_is_right(tmp_path):
             }
             for number, answer in enumerate(stated)
         ]
-        formats.write(pd.DataFrame(rows).astype({"first_error": "Int64"}), formats.GRADES, tmp_path / model / "gsm8k.parquet")
+        table = pd.DataFrame(rows).astype({"first_error": "Int64"})
+        formats.write(table, formats.GRADES, tmp_path / f"results/grades/{model}/gsm8k.parquet")
     (tmp_path / "solutions.jsonl").write_text("\n".join(map(json.dumps, records)))
     questions = [
         {
@@ -307,14 +312,45 @@ def test_disagreements_say_who_is_right(tmp_path):
         }
         for number in range(3)
     ]
-    formats.write(pd.DataFrame(questions), formats.QUESTIONS, tmp_path / "questions.parquet")
-    grades = {model: formats.read(tmp_path / model / "gsm8k.parquet", formats.GRADES) for model in answers}
-    golds = formats.read(tmp_path / "questions.parquet", formats.QUESTIONS).set_index("question_id")["answer"]
-    found = disagreements(grades, golds, tmp_path / "solutions.jsonl")
+    formats.write(pd.DataFrame(questions), formats.QUESTIONS, tmp_path / "data/questions/gsm8k.parquet")
+    source = {"kind": "file", "format": "gsm8k", "path": str(tmp_path / "solutions.jsonl")}
+    solutions = {"gsm8k": {"source": source, "dataset": "gsm8k", "models": list(answers)}}
+    tables = {"published_solutions": [], "published_disagreements": []}
+    study = Study.of(write_study(solutions=solutions, results={"tables": tables}), tmp_path / "data", tmp_path / "results")
+
+    def make(name):
+        make_table(name, study, ROOT / f"workflow/report/{name}.rst", tmp_path / "tables")
+        assert (tmp_path / f"tables/{name}.md").read_text().startswith("|")
+        return pd.read_csv(tmp_path / f"tables/{name}.csv")
+
+    return make
+
+
+def test_disagreements_say_who_is_right(judged):
+    found = judged("published_disagreements")
     assert found[["question_id", "model", "who is right"]].to_numpy().tolist() == [
         ["gsm8k-00000", "b", "math-verify, publishers"],
         ["gsm8k-00002", "a", "undecided"],
     ]
+
+
+def test_published_solutions_are_judged_and_their_grades_compared(judged, capsys):
+    found = judged("published_solutions")
+    accuracies = {(row.models, row.method, row.n): row.accuracy for row in found.itertuples()}
+    votes = [accuracies.pop(("all", "self-consistency", n)) for n in (1, 2)]
+    assert accuracies == pytest.approx(
+        {
+            ("a", "pass@1", 1): 2 / 3,
+            ("b", "pass@1", 1): 1 / 3,
+            ("all", "pass@n", 1): 1 / 2,
+            ("all", "pass@n", 2): 2 / 3,
+            ("all", "agreement with is_correct", 1): 5 / 6,
+            ("all", "second grader's agreement with is_correct", 1): 4 / 6,
+        },
+        abs=1e-4,
+    )
+    assert votes == pytest.approx([1 / 2, 1 / 2], abs=0.05)  # one of two is drawn; two that differ are a tie, broken by chance
+    assert "agreement with is_correct: 5 of 6 grades (83.33 %)" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- answers that hang, crash or blow up a grader

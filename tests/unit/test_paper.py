@@ -18,7 +18,7 @@ from pqm.errors import PqmError
 from pqm.evaluate import grade, reference_metrics, run_metrics
 from pqm.evaluate.estimators import best_of_n
 from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
-from pqm.paper.cost import records, summary
+from pqm.paper.cost import ledger, records, seconds_a_sample, summary
 from pqm.paper.figures import FIGURES, _audited_prefixes, draw_figure, label_audit_data, margin_data, q_values_data
 from pqm.paper.report import TITLES, write_report
 from pqm.paper.statistics import holm
@@ -32,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 SAMPLES, SEEDS, COMPLETIONS = 8, (0, 1), 6
 POLICIES, BENCHMARKS = ["weak", "strong"], ["test", "perturbed"]
 SETS = {"test": 30, "perturbed": 20, "validation": 8, "audit": 6}
+PUBLISHED = {"published_solutions", "published_disagreements"}  # of solutions that others published; see test_grading.py
 RUNS = {
     "bce": {"loss": "bce"},
     "pqm-zeta4": {"loss": "pqm", "zeta": 4.0},
@@ -136,7 +137,12 @@ def study(tmp_path_factory):
                   "reference_backbone": "proofreader", "n": [1, 2, 8], "vote_subsets": 200, "batch_tokens": 64, "seed": 0}  # fmt: skip
     training = {"seeds": list(SEEDS), "epochs": 1.0, "learning_rate": 1e-4, "warmup_share": 0.1, "clip": 1.0, "batch_tokens": 64,
                 "weighting": "trajectory", "normalizer": "factors", "checkpoint_every": 5, "validation": "validation"}  # fmt: skip
+    rollouts = {"samples": SAMPLES, "temperature": 1.0, "max_new_tokens": 64, "questions_per_batch": 8, "seed": 0}
+    pretraining = {"start": "nothing", "phases": [{"steps": 1, "learning_rate": 1e-3, "facts": [3, 5]}], "snapshot_every": 1,
+                   "batch_tokens": 64, "excluded": ["test"], "validation": "validation", "seed": 0}  # fmt: skip
     sections = {
+        "pretraining": {"language-model": pretraining},
+        "rollouts": dict.fromkeys(SETS, rollouts),
         "training": training,
         "runs": {name: {"labels": "audit", "backbone": "proofreader"} | content for name, content in RUNS.items()},
         "evaluation": evaluation,
@@ -227,12 +233,11 @@ def test_every_result_has_its_function_its_needs_its_title_and_its_caption(capti
     assert names == set(TITLES)
     assert {path.stem for path in captions.glob("*.rst")} == names
     listed = {name: Study.of(ROOT / "config" / name / "study.yaml").paper for name in ("demo", "tiny", "published")}
-    published = {"published_solutions", "published_disagreements"}
     for name in ("demo", "tiny"):
         # People marked solutions of real questions, which such a model cannot read: that table is the gpu study's.
-        assert set(listed[name].tables) == set(TABLES) - {"annotated_errors"} - published
+        assert set(listed[name].tables) == set(TABLES) - {"annotated_errors"} - PUBLISHED
         assert set(listed[name].figures) == set(FIGURES)
-    assert set(listed["published"].tables) == published and not listed["published"].figures
+    assert set(listed["published"].tables) == PUBLISHED and not listed["published"].figures
 
 
 def test_every_table_is_written_three_times(made):
@@ -400,6 +405,34 @@ def test_cost_sums_jobs_and_counters(made):
 
 
 @pytest.fixture
+def copied(made, tmp_path):
+    """The study with benchmark files of its own."""
+    shutil.copytree(made.results, tmp_path / "results", ignore=shutil.ignore_patterns("checkpoints", "figures", "tables"))
+    for name in ("checkpoints", "figures", "tables"):
+        (tmp_path / "results" / name).symlink_to(made.results / name)
+    return Study.of(made.file, made.data, tmp_path / "results")
+
+
+def test_jobs_of_a_run_or_seed_that_the_study_has_no_more_are_not_counted(made, copied):
+    for job in ("train/gone/seed-0", "train/bce/seed-9", "evaluate/gone/scores", "paper/tables/main"):
+        write_benchmark(copied.results / f"benchmarks/{job}.tsv", 1000.0)
+    pd.testing.assert_frame_equal(ledger(copied), ledger(made))
+    write_benchmark(copied.results / "benchmarks/evaluate/references/likelihood.tsv", 1000.0)
+    assert ledger(copied)["seconds"].sum() == ledger(made)["seconds"].sum() + 1000
+
+
+def test_cells_without_a_record_of_their_sampling_are_left_out_of_compute(copied):
+    assert len(seconds_a_sample(copied, ["bce", "pqm-zeta4"])) == len(POLICIES) * len(BENCHMARKS)
+    (copied.results / "benchmarks/rollouts/weak/test.tsv").unlink()
+    left = seconds_a_sample(copied, ["bce", "pqm-zeta4"])
+    assert list(zip(left["policy"], left["benchmark"])) == [("strong", "test"), ("weak", "perturbed"), ("strong", "perturbed")]
+    shutil.rmtree(copied.results / "benchmarks/evaluate/bce")
+    assert seconds_a_sample(copied, ["bce", "pqm-zeta4"])["scoring"].to_numpy() == pytest.approx(left["scoring"].to_numpy())
+    with pytest.raises(PqmError, match="benchmarks/evaluate: no timing of scoring bce; score one of them first"):
+        seconds_a_sample(copied, ["bce"])
+
+
+@pytest.fixture
 def reported(monkeypatch, tmp_path):
     """Runs in a folder with these published numbers."""
 
@@ -500,8 +533,9 @@ def page(made, captions, tmp_path_factory):
 
 
 def test_report_shows_everything(page):
-    for name in TITLES:
-        assert f'<h3 id="figure-{name}"' in page or f'<h3 id="table-{name}"' in page
+    assert {*RESULTS["tables"], *RESULTS["figures"]} == set(TITLES) - PUBLISHED
+    for kind in ("figure", "table"):
+        assert set(re.findall(rf'<h3 id="{kind}-(\w+)"', page)) == set(RESULTS[f"{kind}s"])
     assert page.count("<svg") == len(RESULTS["figures"])
 
 
@@ -567,3 +601,24 @@ def test_a_figure_says_which_table_it_lacks(study, tmp_path):
     lost = Study.of(study.file, study.data, tmp_path)
     with pytest.raises(PqmError, match="make table main first"):
         draw_figure("best_of_n", lost, tmp_path)
+
+
+def test_a_study_that_lacks_what_a_result_needs_is_named(study, captions, tmp_path):
+    content = read_yaml(study.file)
+    del content["evaluation"]["audit"], content["training"]
+    write_yaml(tmp_path / "study.yaml", content)
+    lacking = Study.of(tmp_path / "study.yaml", study.data, study.results)
+    with pytest.raises(PqmError, match=r"study\.yaml: evaluation names no audit set, which this result needs"):
+        draw_figure("label_audit", lacking, tmp_path)
+    with pytest.raises(PqmError, match=r"study\.yaml: section 'training' is missing, which this result needs"):
+        lacking.scorers("bce")
+    with pytest.raises(PqmError, match=r"study\.yaml: runs has no 'bec'; did you mean 'bce'\?"):
+        lacking.run("bec")
+    with pytest.raises(PqmError, match=r"study\.yaml: results: table 'published_solutions' is not listed"):
+        make_table("published_solutions", lacking, captions / "main.rst", tmp_path)
+
+
+def test_a_study_owns_its_folders():
+    study = Study.of(Path("config/demo/study.yaml"))
+    assert (study.name, study.data, study.results) == ("demo", Path("data/demo"), Path("results/demo"))
+    assert Study.of(Path("config/demo/study.yaml"), results=Path("elsewhere")).results == Path("elsewhere")

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from huggingface_hub import constants
+from small import TRAINING
 
 from pqm import formats
 from pqm.config import (
@@ -23,8 +24,6 @@ from pqm.config import (
     PublishedLabelsConfig,
     QuestionsConfig,
     SymbolicSource,
-    load,
-    load_labels,
 )
 from pqm.errors import PqmError
 from pqm.evaluate import grade
@@ -34,6 +33,7 @@ from pqm.questions import make_questions
 from pqm.questions.symbolic import UNSOUND, adds_up
 from pqm.reward_model import Encoder, reward_model
 from pqm.solution import SolutionFormat
+from pqm.study import load_study
 from pqm.train.data import examples
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -243,25 +243,22 @@ def test_corpus_in_another_format_is_said(read_labels):
 
 def test_labels_verb_reads_published_labels(run_cli, settings, tmp_path):
     lines(tmp_path / "rows.jsonl", STEPWISE)
-    config = settings("published", source={"kind": "file", "format": "stepwise", "path": "rows.jsonl"}, share=[0.0, 1.0])
+    config = settings("labels", source={"kind": "file", "format": "stepwise", "path": "rows.jsonl"}, share=[0.0, 1.0])
     out = tmp_path / "out.parquet"
-    code, _ = run_cli("labels", config, "--output", out, "--real-data", tmp_path)
+    code, _ = run_cli("labels", config, "--output", out, "--published", tmp_path)
     assert code == 0 and len(formats.read(out, formats.LABELS)) == 2
-    code, text = run_cli("labels", config, "--output", tmp_path / "other.parquet", "--real-data", tmp_path / "nowhere")
-    assert code == 1 and "nowhere/rows.jsonl: missing" in text and text.count("\n") == 1
+    code, text = run_cli("labels", config, "--output", tmp_path / "other.parquet", "--published", tmp_path / "nowhere")
+    assert code == 1 and "nowhere/rows.jsonl is missing; get it from whoever made it" in text and text.count("\n") == 1
     assert not (tmp_path / "other.parquet").exists()
 
 
-def test_soft_targets_need_soft_labels(run_cli, settings, tmp_path, read_labels, policy):
+def test_soft_targets_need_soft_labels(run_cli, write_study, tmp_path, read_labels, policy):
     read_labels("stepwise", STEPWISE)
     table = tmp_path / "labels.parquet"
-    training = settings(
-        "training", seeds=[0], epochs=1.0, learning_rate=1e-3, warmup_share=0.1, clip=1.0, batch_tokens=512, weighting="trajectory",
-        normalizer="factors", checkpoint_every=1, validation="v",
-    )  # fmt: skip
-    config = settings("soft", loss="bce", targets="soft", labels="a", backbone="b")
-    tables = ["--training", training, "--seed", 0, "--labels", table, "--validation", table, "--backbone", policy]
-    code, text = run_cli("train", config, "--output", tmp_path / "out", *tables, "--work", tmp_path / "work")
+    run = {"loss": "bce", "targets": "soft", "labels": "a", "backbone": "b"}
+    study = write_study(training=TRAINING.model_dump(mode="json"), runs={"soft": run})
+    tables = ["--seed", 0, "--labels", table, "--validation", table, "--backbone", policy]
+    code, text = run_cli("train", study, "soft", "--output", tmp_path / "out", *tables, "--work", tmp_path / "work")
     assert code == 1 and "hard labels only; the run asks for soft ones" in text
 
 
@@ -364,7 +361,7 @@ def test_question_without_answer_is_graded_by_what_the_solution_says(tmp_path, c
 
 @pytest.mark.skipif(not DATA.exists(), reason="the published data is not beside the checkout")
 def test_questions_without_answer_of_gsm_plus_are_counted(capsys):
-    config = load(QuestionsConfig, Path(__file__).parents[2] / "config/real/questions/gsm-plus.yaml")
+    config = load_study(Path(__file__).parents[2] / "config/published/study.yaml").questions["gsm-plus"]
     table = make_questions(config, "gsm-plus", {}, DATA)
     none = table["answer"] == "None"
     assert f"{none.sum()} of 2400 questions have no answer" in capsys.readouterr().err
@@ -523,9 +520,9 @@ def test_hub_out_of_reach_says_what_to_download_and_where_to_put_it(hub, way, mo
 def test_offline_by_the_environment_ends_in_one_sentence(tmp_path, settings):
     """The whole command in a process of its own, with the variable that users set."""
     source = {"kind": "hub", "format": "gsm8k", "dataset": "someone/gsm8k", "revision": COMMIT, "split": "test"}
-    config = settings("gsm8k", source=source)
+    config = settings("questions", source=source)
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}
-    command = [sys.executable, "-m", "pqm.cli", "questions", str(config), "--output", str(tmp_path / "out.parquet")]
+    command = [sys.executable, "-m", "pqm.cli", "questions", *map(str, config), "--output", str(tmp_path / "out.parquet")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and not (tmp_path / "out.parquet").exists()
     assert re.fullmatch(r"pqm: hub dataset someone/gsm8k: not in the hub's cache.*hf download.*home/hub.*\n", done.stderr)
@@ -543,10 +540,10 @@ def test_offline_by_the_environment_ends_in_one_sentence(tmp_path, settings):
 def test_hub_source_that_is_not_pinned_or_says_too_much(change, words, settings):
     source = {"kind": "hub", "format": "gsm8k", "dataset": "someone/gsm8k", "revision": COMMIT, "split": "test"} | change
     with pytest.raises(PqmError, match=words):
-        load(QuestionsConfig, settings("gsm8k", source=source))
+        load_study(settings("questions", source=source)[0])
 
 
 @pytest.mark.parametrize("source", [{"share": [0.9, 0.1]}, {"share": [0.5]}, {"counts": {"rows": 1, "solutions": 0}}])
 def test_label_settings_that_make_no_sense(source, settings):
-    with pytest.raises(PqmError, match=f"key '{next(iter(source))}"):
-        load_labels(settings("labels", source={"kind": "file", "format": "stepwise", "path": "a.jsonl"}, **source))
+    with pytest.raises(PqmError, match=rf"line \d+: labels\.tiny\.{next(iter(source))}"):
+        load_study(settings("labels", source={"kind": "file", "format": "stepwise", "path": "a.jsonl"}, **source)[0])

@@ -20,16 +20,17 @@ NO_DEEPSPEED = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None,
 
 @pytest.mark.parametrize(("way", "by"), [("fsdp2", "FSDP"), pytest.param("zero3", "DEEPSPEED", marks=NO_DEEPSPEED)])
 def test_shared_weights_stop_and_go_on_and_end_as_one_process_does(
-    way: str, by: str, run_cli: Any, settings: Any, tables: SimpleNamespace, policy: Path, tmp_path: Path
+    way: str, by: str, run_cli: Any, write_study: Any, tables: SimpleNamespace, policy: Path, tmp_path: Path
 ) -> None:
-    run = settings("run", loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
+    run = {"loss": "pqm", "zeta": 4.0, "labels": "tiny", "backbone": "tiny"}
     training = TRAINING.model_dump(mode="json") | {"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3}
 
     def arguments(name: str, **changes: Any) -> list[str]:
         inputs = {"labels": tables.labels, "validation": tables.labels, "backbone": policy, "seed": 0}
-        places = {"training": settings(name, **training | changes), "output": tmp_path / name, "work": tmp_path / f"work-{name}"}
+        places = {"output": tmp_path / name, "work": tmp_path / f"work-{name}"}
+        study = write_study(name, training=training | changes, runs={"tiny": run})
         options = [f"--{option}={value}" for option, value in (inputs | places).items()]
-        return ["train", str(run), *options]
+        return ["train", str(study), "tiny", *options]
 
     def launch(stop_at: int) -> subprocess.CompletedProcess[str]:
         launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--rdzv-backend=c10d"]

@@ -23,12 +23,15 @@ class Project:
         self.folder = folder
 
     def run(self, *command: str, check: bool = True) -> str:
-        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{output[-6000:]}"
         return output
+
+    def environment(self) -> dict[str, str]:
+        """The variables of the project's commands."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        return os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
 
     def planned(self, *arguments: str) -> list[tuple[str, list[str]]]:
         """The jobs that Snakemake would run: rule and outputs (a rule without outputs is left out)."""

@@ -12,7 +12,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The tiny study, nothing built, whose trainings are asked to run in two processes on two GPUs."""
     project = copy_project(tmp_path_factory.mktemp("resources") / "pqm")
     wanted = "resources:\n  train: {gpus: 2, memory_mb: 64000, minutes: 90}\n  rollouts: {gpus: 1}\n"
-    project.change(STUDY, ("training:\n", f"{wanted}training:\n  accelerate: config/accelerate/cpu.yaml\n"))
+    project.change(STUDY, ("\ntraining:\n", f"\n{wanted}training:\n  accelerate: config/accelerate/cpu.yaml\n"))
     return project
 
 

@@ -8,7 +8,7 @@ from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
 from pqm.provenance.code import code
 from pqm.provenance.content_dates import ContentDates
 from pqm.published_files import PUBLISHED, where_to_get
-from pqm.study import freeze, frozen_file, frozen_text, load_study, other_study, refusal, study_file
+from pqm.study import freeze, frozen_file, frozen_text, killed_build, load_study, other_study, refusal, study_file
 from pqm.study_check import faults
 from snakemake.exceptions import WorkflowError
 
@@ -41,17 +41,29 @@ WORK = f".work/{STUDY_NAME}"
 ContentDates.install(frozen_text(STUDY))
 
 
+if workflow.is_main_process and killed_build():
+    print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
+
+
 onstart:
-    freeze(STUDY, STUDY_NAME)
+    try:
+        freeze(STUDY, STUDY_NAME)
+    except PqmError as error:
+        raise WorkflowError(str(error)) from None
 
 
-# Before the command of a job: it gets its GPUs, and what made its outputs is recorded.
-RECORD = (
-    "python -m pqm.provenance record {output.record} --study {params.study} --settings {params.settings} --inputs {input}"
-    " --outputs {output} -- "
-)
-# Such jobs replace the shell: it would die of SIGTERM at once, and the command with it, unsaved.
-ON_DEVICES = "exec python -m pqm.devices {resources.gpu} " + RECORD
+def recorded(command):
+    """The shell command of a job whose outputs are recorded."""
+    return (
+        "python -m pqm.provenance record {output.record} --study {params.study} --settings {params.settings}"
+        f" --inputs {{input}} --outputs {{output}} -- {command}"
+    )
+
+
+def on_devices(command):
+    """The same for a job that gets GPUs of its own. It replaces the shell, which would die of SIGTERM at once, and the job with it."""
+    return f"exec python -m pqm.devices {{resources.gpu}} {recorded(command)}"
+
 
 EVALUATION = STUDY.evaluation
 RESULTS = STUDY.results

@@ -27,8 +27,9 @@ rule grades:
         study=FROZEN,
         settings="",
     shell:
-        RECORD
-        + "pqm evaluate grades --output {output.made} --questions {input.questions} --rollouts {input.rollouts} > {log} 2>&1"
+        recorded(
+            "pqm evaluate grades --output {output.made} --questions {input.questions} --rollouts {input.rollouts} > {log} 2>&1"
+        )
 
 
 # One job scores with all training seeds of a run: what solutions share is found once.
@@ -63,8 +64,10 @@ for run in STUDY.runs:
             threads=EVALUATION.threads,
             work=WORK,
         shell:
-            ON_DEVICES + "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
-            " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+            on_devices(
+                "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
+                " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+            )
 
 
 if EVALUATION:
@@ -94,9 +97,11 @@ if EVALUATION:
             threads=EVALUATION.threads,
             work=WORK,
         shell:
-            ON_DEVICES + "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
-            " --rollouts {input.solutions}/rollouts.parquet --output {output.made} --batch-tokens {params.tokens}"
-            " --threads {params.threads} --work {params.work} > {log} 2>&1"
+            on_devices(
+                "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
+                " --rollouts {input.solutions}/rollouts.parquet --output {output.made} --batch-tokens {params.tokens}"
+                " --threads {params.threads} --work {params.work} > {log} 2>&1"
+            )
 
     # What the reference backbone says without any reward training: its likelihood, and its own mark.
     rule reference_scores:
@@ -127,9 +132,10 @@ if EVALUATION:
             work=WORK,
             how=lambda wildcards: {"likelihood": "model --kind likelihood", "proofreader": "proofreader"}[wildcards.kind],
         shell:
-            ON_DEVICES
-            + "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
-            " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+            on_devices(
+                "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
+                " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+            )
 
     rule metrics:
         input:
@@ -153,9 +159,10 @@ if EVALUATION:
             seeds=run_seeds,
             results=results_folder,
         shell:
-            RECORD
-            + "pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} --grades {params.results}/grades"
-            " --scores {params.results}/scores/{wildcards.run} {params.seeds} > {log} 2>&1"
+            recorded(
+                "pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} --grades {params.results}/grades"
+                " --scores {params.results}/scores/{wildcards.run} {params.seeds} > {log} 2>&1"
+            )
 
     rule reference_metrics:
         input:
@@ -178,6 +185,7 @@ if EVALUATION:
             data=data_folder,
             results=results_folder,
         shell:
-            RECORD
-            + "pqm evaluate references {params.study} --output {output.made} --grades {params.results}/grades --rollouts {params.data}/rollouts"
-            " --scores {params.results}/scores/references > {log} 2>&1"
+            recorded(
+                "pqm evaluate references {params.study} --output {output.made} --grades {params.results}/grades --rollouts {params.data}/rollouts"
+                " --scores {params.results}/scores/references > {log} 2>&1"
+            )

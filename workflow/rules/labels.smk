@@ -53,6 +53,7 @@ rule label_set:
         rollouts=repeated("--rollouts", "rollouts"),
         server=repeated("--server", "server"),
     shell:
-        ON_DEVICES
-        + "pqm labels {params.study} {wildcards.labels} --output {output.made} {params.completer} {params.questions} {params.rollouts}"
-        " {params.server} > {log} 2>&1"
+        on_devices(
+            "pqm labels {params.study} {wildcards.labels} --output {output.made} {params.completer} {params.questions} {params.rollouts}"
+            " {params.server} > {log} 2>&1"
+        )

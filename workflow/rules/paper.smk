@@ -58,8 +58,9 @@ for result in RESULTS.tables if RESULTS else ():
             name=result,
             folder=output_folder,
         shell:
-            RECORD
-            + "pqm paper table {params.name} --study {params.study} --output {params.folder} --caption {input.caption} > {log} 2>&1"
+            recorded(
+                "pqm paper table {params.name} --study {params.study} --output {params.folder} --caption {input.caption} > {log} 2>&1"
+            )
 
 
 for result in RESULTS.figures if RESULTS else ():
@@ -94,7 +95,7 @@ for result in RESULTS.figures if RESULTS else ():
             name=result,
             folder=output_folder,
         shell:
-            RECORD + "pqm paper figure {params.name} --study {params.study} --output {params.folder} > {log} 2>&1"
+            recorded("pqm paper figure {params.name} --study {params.study} --output {params.folder} > {log} 2>&1")
 
 
 if HEADLINE:
@@ -117,7 +118,7 @@ if HEADLINE:
             study=FROZEN,
             settings="",
         shell:
-            RECORD + "pqm paper headline {input.table} --output {output.made} > {log} 2>&1"
+            recorded("pqm paper headline {input.table} --output {output.made} > {log} 2>&1")
 
 
 if REPORT:
@@ -143,4 +144,4 @@ if REPORT:
             study=FROZEN,
             settings="results runs evaluation training.seeds",
         shell:
-            RECORD + "pqm paper report --study {params.study} --output {output.made} --captions workflow/report > {log} 2>&1"
+            recorded("pqm paper report --study {params.study} --output {output.made} --captions workflow/report > {log} 2>&1")

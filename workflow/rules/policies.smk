@@ -32,9 +32,10 @@ rule pretraining:
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
-        ON_DEVICES
-        + "pqm policies pretrain {params.study} {wildcards.pretraining} --output {output.made} {params.questions} {params.start}"
-        " > {log} 2>&1"
+        on_devices(
+            "pqm policies pretrain {params.study} {wildcards.pretraining} --output {output.made} {params.questions} {params.start}"
+            " > {log} 2>&1"
+        )
 
 
 rule policy:
@@ -55,7 +56,7 @@ rule policy:
         settings="policies.{policy}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        RECORD + "pqm policies policy {params.study} {wildcards.policy} --output {output.made} {params.pretraining} > {log} 2>&1"
+        recorded("pqm policies policy {params.study} {wildcards.policy} --output {output.made} {params.pretraining} > {log} 2>&1")
 
 
 rule backbone:
@@ -76,5 +77,6 @@ rule backbone:
         settings="backbones.{backbone}",
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        RECORD
-        + "pqm policies backbone {params.study} {wildcards.backbone} --output {output.made} {params.pretraining} > {log} 2>&1"
+        recorded(
+            "pqm policies backbone {params.study} {wildcards.backbone} --output {output.made} {params.pretraining} > {log} 2>&1"
+        )

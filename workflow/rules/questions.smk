@@ -26,4 +26,4 @@ rule question_set:
         settings="questions.{dataset}",
         upstream=repeated("--upstream", "upstream"),
     shell:
-        RECORD + "pqm questions {params.study} {wildcards.dataset} --output {output.made} {params.upstream} > {log} 2>&1"
+        recorded("pqm questions {params.study} {wildcards.dataset} --output {output.made} {params.upstream} > {log} 2>&1")

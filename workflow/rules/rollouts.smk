@@ -51,8 +51,10 @@ rule sample:
         settings="rollouts.{dataset}",
         server=repeated("--server", "server"),
     shell:
-        ON_DEVICES + "pqm rollouts sample {params.study} {wildcards.dataset} --output {output.made} --policy {input.policy}"
-        " --questions {input.questions} {params.server} > {log} 2>&1"
+        on_devices(
+            "pqm rollouts sample {params.study} {wildcards.dataset} --output {output.made} --policy {input.policy}"
+            " --questions {input.questions} {params.server} > {log} 2>&1"
+        )
 
 
 # Solutions that others published, as rollouts of their models.
@@ -76,8 +78,10 @@ rule published_rollouts:
         study=FROZEN,
         settings="",
     shell:
-        RECORD + "pqm rollouts published {input.solutions} --output {output.made} --questions {input.questions}"
-        " --model {wildcards.policy} > {log} 2>&1"
+        recorded(
+            "pqm rollouts published {input.solutions} --output {output.made} --questions {input.questions}"
+            " --model {wildcards.policy} > {log} 2>&1"
+        )
 
 
 # Solutions whose first wrong step people marked.
@@ -98,4 +102,4 @@ rule annotated:
         study=FROZEN,
         settings="annotated.{dataset}",
     shell:
-        RECORD + "pqm rollouts annotated {params.study} {wildcards.dataset} --output {output.made} > {log} 2>&1"
+        recorded("pqm rollouts annotated {params.study} {wildcards.dataset} --output {output.made} > {log} 2>&1")

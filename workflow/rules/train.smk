@@ -33,6 +33,7 @@ if STUDY.training:
             settings="runs.{run},-policies,-seeds training,-seeds,-checkpoint_every",
             launcher=launcher(),
         shell:
-            ON_DEVICES
-            + "{params.launcher} train {params.study} {wildcards.run} --output {output.made} --seed {wildcards.seed} --labels {input.labels}"
-            " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
+            on_devices(
+                "{params.launcher} train {params.study} {wildcards.run} --output {output.made} --seed {wildcards.seed} --labels {input.labels}"
+                " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
+            )

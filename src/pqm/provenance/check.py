@@ -88,4 +88,7 @@ def _move_aside(path: str, aside: Path, why: str) -> None:
     if target.is_dir():
         shutil.rmtree(target)
     shutil.move(path, target)
+    for parent in list(Path(path).parents)[:-2]:  # not data/ and results/ themselves, nor the working directory
+        if parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
     say(f"moved {path} to {target}: {why}")
