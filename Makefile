@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all envs test check remotes pull push times
+.PHONY: tables figures all envs test test-long check remotes pull push times
 
 tables figures: $(VENV)/ready
 	snakemake --cores all --config study=$(STUDY) -- results/$@
@@ -33,6 +33,10 @@ envs:
 
 test: $(VENV)/ready
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What takes minutes: builds that are killed again and again, large files.
+test-long: $(VENV)/ready
+	PQM_LONG=1 PQM_SLOW=1 pytest -s tests/workflow/test_interruptions.py tests/workflow/test_large_files.py tests/unit/test_docs.py
 
 # What CI checks before the tests.
 check: $(VENV)/ready

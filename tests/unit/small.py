@@ -51,4 +51,6 @@ def read_yaml(path: Path) -> Any:
 
 def write_yaml(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    YAML(typ="safe", pure=True).dump(content, path)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style, yaml.sort_base_mapping_type_on_output = False, False
+    yaml.dump(content, path)

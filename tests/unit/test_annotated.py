@@ -130,3 +130,14 @@ def test_champ_of_the_package(tmp_path):
     )
     assert len(questions) == 270 and len(grades) == 540
     assert (grades["first_error"] >= 0).sum() == 444
+
+
+def test_by_the_study(settings, run_cli, tmp_path):
+    (tmp_path / "published.json").write_text(json.dumps(PROCESSBENCH))
+    source = {"kind": "file", "format": "processbench", "path": "published.json"}
+    verb = ["rollouts", "annotated", settings("annotated", source=source), "--output", tmp_path / "out"]
+    assert run_cli(*verb, "--published", tmp_path) == (0, "")
+    assert formats.read(tmp_path / "out/grades.parquet", formats.GRADES)["first_error"].tolist() == [1, -1, -1]
+    code, told = run_cli(*verb, "--published", tmp_path / "nowhere")
+    assert code == 1
+    assert told == (f"pqm: {tmp_path}/nowhere/published.json is missing; get it from huggingface.co/datasets/Qwen/ProcessBench\n")

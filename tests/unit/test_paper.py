@@ -475,6 +475,28 @@ def test_a_file_of_published_numbers_that_cannot_be_read_is_said(made, monkeypat
         TABLES["paper_comparison"](made, [])
 
 
+# ---------------------------------------------------------------- by the command line
+
+
+def test_verbs_find_their_settings_in_the_study(made, captions, run_cli, tmp_path):
+    scores, grades = made.results / "scores", made.results / "grades"
+    seeds = [word for seed in SEEDS for word in ("--seed", seed)]
+    verb = ["evaluate", "metrics", made.file, "bce", "--grades", grades, "--scores", scores / "bce", *seeds]
+    assert run_cli(*verb, "--output", tmp_path / "bce.parquet") == (0, "")
+    verb = ["evaluate", "references", made.file, "--grades", grades, "--rollouts", made.data / "rollouts"]
+    assert run_cli(*verb, "--scores", scores / "references", "--output", tmp_path / "references.parquet") == (0, "")
+    for name in ("bce", "references"):
+        assert (tmp_path / f"{name}.parquet").read_bytes() == (made.results / f"metrics/{name}.parquet").read_bytes()
+    folders = ["--study", made.file, "--data", made.data, "--results", made.results, "--output", tmp_path]
+    assert run_cli("paper", "table", "main", "--caption", captions / "main.rst", *folders) == (0, "")
+    assert run_cli("paper", "figure", "theory", *folders) == (0, "")
+    assert (tmp_path / "main.md").read_bytes() == (made.results / "tables/main.md").read_bytes()
+    assert (tmp_path / "theory.svg").read_bytes() == (made.results / "figures/theory.svg").read_bytes()
+    report = [*folders[:-1], tmp_path / "report.html"]
+    assert run_cli("paper", "report", "--captions", captions, *report) == (0, "")
+    assert "figure-theory" in (tmp_path / "report.html").read_text()
+
+
 # ---------------------------------------------------------------- figures
 
 

@@ -22,7 +22,7 @@ def test_dvc_on_two_cores_and_snakemake_on_one_give_the_same_numbers(snakemake_p
 
 
 def test_dvc_is_up_to_date_after_repro(dvc_project: Project) -> None:
-    assert "up to date" in dvc_project.run("dvc", "status")
+    assert "up to date" in dvc_project.run("dvc", "status", "dvc.yaml", "config/tiny/dvc.yaml")
     assert "Data and pipelines are up to date" in dvc_project.run("dvc", "repro")
 
 
@@ -84,4 +84,12 @@ def test_editing_a_run_in_a_pulled_clone_reruns_that_run_in_both_tools(pulled: P
         assert f"Stage 'config/tiny/dvc.yaml:{stage}' didn't change" in output
     assert (pulled.folder / "results/tiny/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns == weights
     assert pulled.table() != before
-    assert "up to date" in pulled.run("dvc", "status")
+    assert "up to date" in pulled.run("dvc", "status", "config/tiny/dvc.yaml")
+    # Back to the state before, in both tools: nothing is to be done, and nothing is made again.
+    pulled.run("git", "add", "-A")
+    pulled.run("git", "commit", "-qm", "another learning rate")
+    pulled.run("git", "checkout", "-q", "HEAD~1")
+    pulled.run("dvc", "checkout", "config/tiny/dvc.yaml")
+    assert pulled.table() == before
+    assert "Nothing to be done" in pulled.run("snakemake", "all")
+    assert "Data and pipelines are up to date" in pulled.run("dvc", "repro")

@@ -27,6 +27,7 @@ from typing import Any
 from pqm.provenance.digests import Digests
 
 ENDING = ".record.json"
+MISSING = object()
 PASSING = ".work/"  # what lies here belongs to one build (a running server's address), and is no part of a record
 
 
@@ -63,15 +64,21 @@ def settings_digest(study: Mapping[str, Any], name: str) -> str | None:
         study: the study as `pqm.study.frozen_text` writes it.
         name: keys with dots between them; behind it, keys to leave out: `runs.bce,-policies,-seeds`.
     """
+    part = settings_part(study, name)
+    return None if part is MISSING else hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+
+
+def settings_part(study: Mapping[str, Any], name: str) -> Any:
+    """The part of a frozen study that `settings_digest` speaks of, or `MISSING`."""
     keys, *left_out = name.split(",-")
     part: Any = study
     for key in keys.split("."):
         if not isinstance(part, Mapping) or key not in part:
-            return None
+            return MISSING
         part = part[key]
     if left_out and isinstance(part, Mapping):
         part = {key: value for key, value in part.items() if key not in left_out}
-    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
+    return part
 
 
 def lasting(paths: Iterable[str]) -> list[str]:

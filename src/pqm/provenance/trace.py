@@ -8,7 +8,7 @@ from typing import Any
 from pqm.dvc_stages import OUTPUTS
 from pqm.errors import PqmError
 from pqm.provenance.digests import Digests
-from pqm.provenance.records import ENDING, Record, read_record, record_files, settings_digest
+from pqm.provenance.records import ENDING, Record, read_record, record_files, settings_digest, settings_part
 from pqm.study import frozen_text, load_study, study_file
 
 SAME, CHANGED, ABSENT = "same", "CHANGED", "absent"
@@ -44,7 +44,8 @@ class Trace:
         lines = [f"{pad}{head}: {worst}", f"{pad}  made by  {' '.join(record.command)}"]
         for name, was in record.settings.items():
             state = SAME if settings_digest(self.now, name) == was else CHANGED
-            lines.append(f"{pad}  setting  {name.replace(',-', ' without ')}: {state}")
+            seeds = f" (seed {', '.join(found)})" if state == SAME and (found := _seeds(settings_part(self.now, name))) else ""
+            lines.append(f"{pad}  setting  {name.replace(',-', ' without ')}{seeds}: {state}")
         code = {path: was for path, was in record.inputs.items() if path.startswith(CODE)}
         for path, was in code.items():
             lines.append(f"{pad}  code     {path}: {self.state(path, was)}")
@@ -56,6 +57,14 @@ class Trace:
         for maker in makers.values():
             lines += self.lines(maker, depth + 1)
         return lines
+
+
+def _seeds(part: Any) -> list[str]:
+    """Every seed in a part of the settings."""
+    if not isinstance(part, dict):
+        return []
+    own = [str(value) for key, value in part.items() if key == "seed"]
+    return [*own, *(seed for value in part.values() for seed in _seeds(value))]
 
 
 def trace(path: Path) -> str:
