@@ -37,6 +37,8 @@ def pulled(dvc_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     folder = tmp_path_factory.mktemp("clone") / "pqm"
     dvc_project.run("git", "clone", "-q", str(dvc_project.folder), str(folder))
     clone = Project(folder)
+    for name, value in (("user.email", "test@example.org"), ("user.name", "test")):
+        clone.run("git", "config", name, value)
     make_pull(clone)
     return clone
 
