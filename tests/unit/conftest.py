@@ -149,7 +149,7 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def settings(write_study: Callable[..., Path]) -> Callable[..., tuple[Path, str]]:
-    """Writes a study of one item, `tiny` unless named, and gives its file and the item: what `run_cli` takes for both arguments."""
+    """Writes a study of one item, `tiny` unless named; gives its file and the item, which `run_cli` takes for two arguments."""
 
     def write(section: str, item: str = "tiny", /, **content: Any) -> tuple[Path, str]:
         return write_study(section, **{section: {item: content}}), item

@@ -59,7 +59,10 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def refuses(run_cli: Callable[..., tuple[int, str]], tmp_path: Path, out: Path) -> Callable[..., str]:
-    """Runs a verb that must fail with one last sentence (or one for each fault) that holds these words, and leave nothing; all it said."""
+    """Runs a verb that must fail with one last sentence, or a line for each fault, and leave nothing.
+
+    The sentence holds these words; gives all that the verb said.
+    """
 
     def run(*arguments: object, says: tuple[object, ...], faults: int = 1) -> str:
         code, text = run_cli(*arguments)

@@ -56,7 +56,7 @@ rollouts:
   test: {samples: 0, temperature: warm, max_new_tokens: 8, questions_per_batch: 2, seed: -1}
   train: {samples: 8, temprature: 1.0, max_new_tokens: 8, questions_per_batch: 2, seed: 1}
 labels:
-  train: {dataset: train, policies: [], completer: weak, completions: 2, temperature: 1.0, max_new_tokens: 8, questions_per_batch: 5}
+  train: {dataset: a, policies: [], completer: weak, completions: 2, temperature: 1.0, max_new_tokens: 8, questions_per_batch: 5}
   again:
     source: {kind: fil, format: prm800k, path: a.jsonl}
   a b:
@@ -899,9 +899,8 @@ def test_check_tells_every_kind_of_fault_with_its_line(project, run_cli):
     assert first == f"{path}: config/mine/dvc.yaml is not up to date; run `pqm study dvc mine`"
     expected = {
         "runs.bce.labels: labels has no 'tran'; did you mean 'train'?": "labels: tran",
-        "annotated.marked.source: data/published/nowhere.json is missing; get it from huggingface.co/datasets/Qwen/ProcessBench": (
-            "source:"
-        ),
+        "annotated.marked.source: data/published/nowhere.json is missing; "
+        "get it from huggingface.co/datasets/Qwen/ProcessBench": "source:",
         "solutions.gsm8k.source: data/published/gsm8k/example_model_solutions.jsonl is missing; "
         "get it from github.com/openai/grade-school-math (grade_school_math/data)": "source:",
         "policies.weak.pick: picks data/mine/pretraining/language-model/a, as policies.final does": "pick:",

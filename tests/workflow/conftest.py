@@ -86,7 +86,7 @@ def _made(name: str) -> bool:
 
 def make_pull(project: Project) -> None:
     """What `make pull` does, in this environment."""
-    for line in (ROOT / "Makefile").read_text().split("pull: ", 1)[1].splitlines()[1:]:
+    for line in (ROOT / "Makefile").read_text().split("\npull: ", 1)[1].splitlines()[1:]:
         if not line.startswith("\t"):
             break
         project.run(*line.replace("$(STUDY)", "tiny").split())
