@@ -50,7 +50,7 @@ TemplateRange = Annotated[tuple[int, int], AfterValidator(_range_of_templates)]
 class Settings(BaseModel):
     """Base of all settings: frozen, no unknown keys, no silent conversion of types."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 # ---------------------------------------------------------------- where published data comes from

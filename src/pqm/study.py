@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -29,10 +28,11 @@ Item = TypeVar("Item", bound=Settings)
 
 @dataclass(frozen=True)
 class Fault:
-    """Something wrong with a study: where (keys from the top), and what."""
+    """Something wrong with a study: where (keys from the top), what, and the key whose line is told if it is another one."""
 
     place: Place
     what: str
+    key: Place = ()
 
 
 # ---------------------------------------------------------------- reading
@@ -122,6 +122,11 @@ def _yaml(path: Path, text: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise PqmError(f"{path}: {where}not YAML ({getattr(error, 'problem', None) or str(error).splitlines()[0]})") from None
+    except ValueError as error:
+        line = next((node.start_mark.line + 1 for node in _scalars(_nodes(text)) if _is_refused(node)), 0)
+        raise PqmError(f"{path}: line {line}: a value is not what its form says ({error})") from None
+    except RecursionError:
+        raise PqmError(f"{path}: an alias contains itself") from None
 
 
 def load_item(path: Path, section: str, name: str, kind: type[Item]) -> Item:
@@ -164,7 +169,7 @@ def _tuples(value: Any) -> Any:
 def refusal(path: Path, faults: Iterable[Fault]) -> PqmError:
     """Every fault with its line, in the order of the file."""
     lines = _lines(path)
-    told = sorted({(_line(lines, fault.place), _dotted(fault.place), fault.what) for fault in faults})
+    told = sorted({(_line(lines, fault.key or fault.place), _dotted(fault.place), fault.what) for fault in faults})
     return PqmError("\n".join(f"{path}: " + (f"line {line}: " if line else "") + f"{place}{what}" for line, place, what in told))
 
 
@@ -182,34 +187,52 @@ def _nodes(text: str) -> Node | None:
     return node
 
 
-@cache
 def _lines(path: Path) -> dict[Place, int]:
-    if path.suffix == ".json" or not path.exists():
-        return {}
-    return {place: line for place, line, _ in _walk(_nodes(path.read_text(encoding="utf-8")))}
+    """The line of every place; of a key that stands twice the first, whose value is read."""
+    lines: dict[Place, int] = {}
+    if path.suffix != ".json" and path.exists():
+        for place, line, _ in _walk(_nodes(path.read_text(encoding="utf-8"))):
+            lines.setdefault(place, line)
+    return lines
 
 
-def _walk(node: Node | None, place: Place = ()) -> Iterator[tuple[Place, int, bool]]:
-    """Every key and list entry: its place, its line, and whether the same key came before."""
+def _walk(node: Node | None, place: Place = ()) -> Iterator[tuple[Place, int, int | None]]:
+    """Every key and list entry: its place, its line, and the line of the same key before it."""
     if isinstance(node, MappingNode):
-        seen = set()
+        seen: dict[str, int] = {}
         for key, value in node.value:
-            name = key.value if isinstance(key, ScalarNode) else str(key)
-            yield (*place, name), key.start_mark.line + 1, name in seen
-            seen.add(name)
+            name, line = key.value if isinstance(key, ScalarNode) else str(key), key.start_mark.line + 1
+            yield (*place, name), line, seen.get(name)
+            seen.setdefault(name, line)
             yield from _walk(value, (*place, name))
     elif isinstance(node, SequenceNode):
         for index, value in enumerate(node.value):
-            yield (*place, index), value.start_mark.line + 1, False
+            yield (*place, index), value.start_mark.line + 1, None
             yield from _walk(value, (*place, index))
 
 
+def _scalars(node: Node | None) -> Iterator[ScalarNode]:
+    if isinstance(node, ScalarNode):
+        yield node
+    elif isinstance(node, MappingNode | SequenceNode):
+        for part in node.value:
+            for inner in part if isinstance(part, tuple) else (part,):
+                yield from _scalars(inner)
+
+
+def _is_refused(node: ScalarNode) -> bool:
+    """Whether YAML cannot make a value of a text, such as a date with a thirteenth month."""
+    try:
+        YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except ValueError:
+        return True
+    return False
+
+
 def _doubled(node: Node | None) -> Iterator[Fault]:
-    lines: dict[Place, int] = {}
-    for place, line, again in _walk(node):
-        if again:
-            yield Fault(place[:-1], f"key {place[-1]!r} stands on line {lines[place]} and on line {line}; expected it once")
-        lines.setdefault(place, line)
+    for place, line, before in _walk(node):
+        if before is not None:
+            yield Fault(place[:-1], f"key {place[-1]!r} stands on line {before} and on line {line}; expected it once", place)
 
 
 def _faults(model: type[Settings], error: ValidationError) -> Iterator[Fault]:
@@ -217,9 +240,13 @@ def _faults(model: type[Settings], error: ValidationError) -> Iterator[Fault]:
         place = tuple(part for part in complaint["loc"] if part != "[key]")
         kept = _place_in_file(place)
         if complaint["type"] == "extra_forbidden":
-            yield Fault(kept[:-1], f"unknown key {kept[-1]!r}" + _did_you_mean(str(kept[-1]), _keys_at(model, place[:-1])))
+            near = _did_you_mean(str(kept[-1]), _keys_at(model, place[:-1]))
+            yield Fault(kept[:-1], f"unknown key {kept[-1]!r}{near}", kept)
         elif complaint["type"] == "missing":
             yield Fault(kept[:-1], f"key {kept[-1]!r} is missing")
+        elif complaint["type"] == "union_tag_not_found":
+            key = complaint["ctx"]["discriminator"].strip("'")
+            yield Fault(kept, f"key {key!r} is missing")
         elif complaint["type"] == "union_tag_invalid":
             told = complaint["ctx"]
             key, tags = told["discriminator"].strip("'"), told["expected_tags"]
@@ -260,7 +287,7 @@ def _keys_at(model: type[Settings], place: Place) -> list[str]:
 
 
 def _below(kind: Any, part: str | int) -> Any:
-    if part in TAGS:
+    if part in TAGS and getattr(kind, "__origin__", None) is not dict:
         return kind
     for model in _models(kind):
         if part in model.model_fields:

@@ -25,6 +25,7 @@ from pqm.paper import FIGURE_NEEDS, OF_RUNS, TABLE_NEEDS
 from pqm.published_files import PUBLISHED, where_to_get
 from pqm.study import Fault, Place, instead
 
+ANNOTATED = "annotated"  # the folder of scores of annotated solutions, beside the folders of the policies
 REFERENCES = "references"  # the folder of what needs no run, beside the folders of the runs
 
 
@@ -49,11 +50,30 @@ def _unknown(place: Place, kind: str, names: Iterable[str], known: Iterable[str]
             yield Fault(place, f"{kind} has no {name!r}; {instead(name, known)}")
 
 
+def _cycles(section: str, needs: dict[str, list[str]], what: str, *key: str) -> Iterator[Fault]:
+    """A fault for each item that waits for itself, directly or through others."""
+    for name in needs:
+        if name in _reached(needs, name):
+            others = [one for one in needs if one != name and one in _reached(needs, name) and name in _reached(needs, one)]
+            yield Fault((section, name, *key), what + (f", through {', '.join(others)}" if others else ""))
+
+
+def _reached(needs: dict[str, list[str]], start: str) -> set[str]:
+    """Everything that an item waits for."""
+    reached: set[str] = set()
+    pending = list(needs.get(start, []))
+    while pending:
+        if (one := pending.pop()) not in reached:
+            reached.add(one)
+            pending += needs.get(one, [])
+    return reached
+
+
 def _questions(study: StudyConfig) -> Iterator[Fault]:
     for name, item in study.questions.items():
         yield from _unknown(("questions", name), "questions", item.upstream, study.questions)
-        if name in item.upstream:
-            yield Fault(("questions", name), "is made from or disjoint from itself")
+    upstream = {name: list(item.upstream) for name, item in study.questions.items()}
+    yield from _cycles("questions", upstream, "is made from or disjoint from itself")
 
 
 def _models(study: StudyConfig) -> Iterator[Fault]:
@@ -63,8 +83,10 @@ def _models(study: StudyConfig) -> Iterator[Fault]:
         yield from _unknown((*place, "validation"), "questions", [pretraining.validation], study.questions)
         if pretraining.start is not None:
             yield from _unknown((*place, "start"), "pretraining", [pretraining.start], study.pretraining)
-            if pretraining.start == name:
-                yield Fault((*place, "start"), "starts from itself")
+    starts = {name: [one.start] if one.start else [] for name, one in study.pretraining.items()}
+    yield from _cycles("pretraining", starts, "starts from itself", "start")
+    if ANNOTATED in study.policies:
+        yield Fault(("policies", ANNOTATED), f"{ANNOTATED!r} is reserved; rename the policy")
     for kind, models in (("policies", study.policies), ("backbones", study.backbones)):
         for name, model in models.items():
             if model.pick is not None:
@@ -209,8 +231,11 @@ def missing_files(study: StudyConfig) -> list[Fault]:
 
 
 def _package(place: Place, package: str) -> list[Fault]:
-    if importlib.util.find_spec(package) is not None:
-        return []
+    try:
+        if importlib.util.find_spec(package) is not None:
+            return []
+    except ModuleNotFoundError:
+        pass
     return [Fault(place, f"package {package} is not installed")]
 
 

@@ -33,7 +33,7 @@ class WorkFolder:
             digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")
         for path in inputs:
             digest.update(content_hash(path).encode())
-        name = "-".join(part for part in output.with_suffix("").parts if part not in ("/", ".."))
+        name = f"{output.name}-{hashlib.sha256(str(output).encode()).hexdigest()[:8]}"
         self.path = root / stage / f"{name}@{digest.hexdigest()[:16]}"
         for other in self.path.parent.glob(f"{glob.escape(name)}@*"):
             if other != self.path:

@@ -30,12 +30,12 @@ def test_formats_page_names_every_column(form):
 def test_every_dependency_is_pinned_and_explained():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = [*project["dependencies"], *(one for extra in project["optional-dependencies"].values() for one in extra)]
-    names = {re.match(r"[\w-]+", one)[0] for one in named if not one.startswith("types-")}
+    names = {re.match(r"[\w.-]+", one)[0] for one in named if not one.startswith("types-")}
     lines = [line for path in ROOT.glob("requirements*.lock") for line in path.read_text().splitlines()]
     lock = {line.split("==")[0].lower().replace("_", "-") for line in lines}
     assert {name.lower() for name in names} <= lock
     table = (ROOT / "docs/decisions.md").read_text().split("| package | why |", 1)[1]
-    assert names <= set(re.findall(r"[\w-]+", table))
+    assert names <= set(re.findall(r"[\w.-]+", table))
 
 
 def lines(path):

@@ -653,7 +653,6 @@ def test_a_folder_of_a_removed_run_is_moved_aside_and_takes_the_place_of_an_earl
         assert moved.read_text() == text
 
 
-@pytest.mark.xfail(strict=True, reason="what was made from a file that is not on this machine is taken for an item that is gone")
 def test_published_files_that_are_not_on_this_machine_move_nothing(built):
     """After `dvc pull` of what others made from their published files."""
     published = Path("data/published/gsm8k/test.jsonl")

@@ -36,6 +36,8 @@ def main() -> None:
     from pqm.provenance.check import check
 
     try:
+        if asked.stage not in (None, *OUTPUTS):
+            raise PqmError(f"no stage {asked.stage!r}; expected one of {', '.join(OUTPUTS)}")
         for stage in [asked.stage] if asked.stage else OUTPUTS:
             check(asked.study, stage, asked.targets)
     except PqmError as error:

@@ -48,7 +48,9 @@ class Digests:
                     "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INT, time INT, inode INT, sha256 TEXT)"
                 )
                 database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
-        except (sqlite3.Error, OSError):
+        except (sqlite3.Error, OSError) as error:
+            if type(error) is sqlite3.DatabaseError:  # not a database: begin a new one
+                self.memory.unlink(missing_ok=True)
             return
         self._learned.clear()
 
