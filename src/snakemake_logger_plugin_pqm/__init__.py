@@ -29,6 +29,8 @@ RESTARTED = re.compile(r"Trying to restart job (\d+)\.")
 NO_OUTPUT = re.compile(r"Job (\d+) +completed successfully, but some output files are missing")
 INTERRUPTED = "Terminating processes on user request"
 
+# What Snakemake says of its own notes after a pull: records say what made a file (docs/provenance.md), so nothing is missing.
+METADATA = re.compile("missing provenance/metadata|outdated provenance/metadata")
 # What a build says without an event and nobody needs: every other such message is shown, and every warning.
 ROUTINE = re.compile(
     rf"{re.escape(FIRST_WORDS)}|Migrating \.snakemake |\d+ files migrated|Migration complete|Building DAG of jobs|Using shell: "
@@ -101,6 +103,8 @@ class LogHandler(LogHandlerBase):
     needs_rulegraph = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        if METADATA.search(record.getMessage()):
+            return
         try:
             if self.as_snakemake:
                 self.view.handle(record)
