@@ -1,7 +1,7 @@
 import pytest
 
 # What builds the projects that the other files wait for.
-BUILDERS = ("test_tiny_study", "test_contract")
+BUILDERS = ("test_tiny_study", "test_reruns")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
