@@ -81,7 +81,7 @@ def write_report(study: Study, captions: Path, output: Path) -> None:
 
 def _read(path: Path) -> str:
     if not path.exists():
-        raise PqmError(f"{path}: missing; the report shows every table and figure that paper.yaml lists")
+        raise PqmError(f"{path}: missing; the report shows every table and figure that the results of the study list")
     return path.read_text()
 
 

@@ -1,4 +1,4 @@
-"""The tables: each a function of the study and of the runs that `paper.yaml` gives it."""
+"""The tables: each a function of the study and of the runs that the study gives it."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
