@@ -113,6 +113,11 @@ def changed_stages(project: Project) -> set[str]:
     return set(STAGES[min((STAGES.index(name) for name in changed), default=len(STAGES)) :])
 
 
+def in_order(jobs: Counter[str]) -> list[tuple[str, int]]:
+    """The jobs by stage and name: the order of a plan differs from time to time."""
+    return sorted(jobs.items(), key=lambda job: (STAGES.index(stage_of(job[0])), job[0]))
+
+
 def stage_of(rule: str) -> str:
     kinds = {
         "question_set": "questions", "pretraining": "policies", "policy": "policies", "backbone": "policies", "sample": "rollouts",
@@ -154,7 +159,7 @@ def test_only_what_depends_on_an_edit_runs(edit: Edit, dvc_project: Project, clo
     assert not set(edit.spared) & set(jobs)
     assert bool(jobs) == bool(edit.first)
     assert {stage_of(rule) for rule in jobs} <= stages, "DVC starts every stage that has something to run"
-    told = ", ".join(f"{count} {rule}" if count > 1 else rule for rule, count in jobs.items() if stage_of(rule) != "paper")
+    told = ", ".join(f"{count} {rule}" if count > 1 else rule for rule, count in in_order(jobs) if stage_of(rule) != "paper")
     results = sum(count for rule, count in jobs.items() if stage_of(rule) == "paper")
     started = [stage for stage in STAGES if stage in stages]
     ROWS[edit.what] = f"| {edit.what} | {told or '-'} | {results or '-'} | {', '.join(started) or '-'} |"
