@@ -67,7 +67,7 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder, "pqm")
-        for part in ("config", "profiles", "src", "workflow"):
+        for part in ("config", "envs", "profiles", "src", "workflow"):
             shutil.copytree(ROOT / part, project / part, ignore=shutil.ignore_patterns("__pycache__"))
         for file in ("Snakefile", "params.yaml"):
             shutil.copy(ROOT / file, project / file)
