@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from pqm.dvc_stages import OUTPUTS, REPORT, folders_of, located
+from pqm.dvc_stages import REPORT, folders_of, located
 from pqm.errors import PqmError
 from pqm.progress import say
 from pqm.provenance.digests import Digests, files_below
@@ -31,13 +31,12 @@ def check(study: str, stage: str, targets: Sequence[str] = ()) -> None:
     now = json.loads(frozen_text(load_study(study_file(study))))
     folders = folders_of(stage, study)
     records = _records(stage, study, folders)
-    made = tuple(f"{folder}/" for one in OUTPUTS for folder in folders_of(one, study))
     aside = Path(".work", study, "removed")
     while True:
         # Moved outputs may have been inputs of others: look again, with nothing remembered, until all is still.
         digests = Digests()
         wrong = {path: changes for path, one in records.items() if (changes := one.changes(now, digests))}
-        gone = [path for path in wrong if not targets and _is_gone(records[path], now, made)]
+        gone = [path for path in wrong if not targets and _is_gone(records[path], now, aside)]
         for path in gone:
             for output in (*records.pop(path).outputs, path):
                 _move_aside(output, aside, "the study no longer has what made it")
@@ -70,10 +69,10 @@ def _records(stage: str, study: str, folders: Sequence[str]) -> dict[str, Record
     return {path: record for path in paths if (record := read_record(path)) is not None}
 
 
-def _is_gone(record: Record, study: dict[str, object], made: tuple[str, ...]) -> bool:
-    """Whether a part of the study, or an output of it (below `made`), that these outputs were made from does not exist any more."""
+def _is_gone(record: Record, study: dict[str, object], aside: Path) -> bool:
+    """Whether the study no longer has what these outputs were made from; a file that is merely not here is another matter."""
     parts = any(was is not None and settings_digest(study, name) is None for name, was in record.settings.items())
-    return parts or any(path.startswith(made) and not os.path.exists(path) for path in record.inputs)
+    return parts or any((aside / path).exists() and not os.path.exists(path) for path in record.inputs)
 
 
 def _below(file: str, owned: set[str]) -> bool:
