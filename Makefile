@@ -1,5 +1,5 @@
-# What a user types: `make tables`, `make figures`, `make test`; `make pull` instead of building.
-# Of the study that params.yaml names, or of another: `make STUDY=tiny tables`.
+# The main commands: `make tables`, `make figures`, `make test`, and `make pull` instead of building.
+# They build the study named in params.yaml. For another study: `make STUDY=tiny tables`.
 STUDY := $(shell sed -n 's/^study: *//p' params.yaml)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,9 +13,10 @@ tables figures: $(VENV)/ready
 all: $(VENV)/ready
 	snakemake --cores all --config study=$(STUDY) -- all
 
-# torch first and with its dependencies: from PyPI it brings the CUDA libraries, which the lock does not hold. TORCH_INDEX is one more index,
-# not the only one, so that the dependencies are still found; its build wins, since to pip 2.x+cpu is newer than 2.x.
-# Then the lock, which is whole without dependencies. Compiled on all cores at once, which pip does not.
+# torch is installed first, with its dependencies: from PyPI these include the CUDA libraries, which the lock does not contain.
+# TORCH_INDEX is an additional index, so dependencies are still found on PyPI. Its build is chosen, because pip considers
+# 2.x+cpu newer than 2.x. Then the lock is installed without dependencies, because it is complete. Modules are compiled
+# afterwards, on all cores, because pip uses only one.
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile $(addprefix --extra-index-url ,$(TORCH_INDEX)) -c requirements.lock $$(grep '^torch==' requirements.lock)
@@ -27,30 +28,31 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	grep -vxF -f envs/unmet.txt -e 'No broken requirements found.' $(VENV)/check; test $$? -eq 1
 	touch $@
 
-# The conda environments, from the lock.
+# Write the conda environments from the lock.
 envs:
 	python3 envs/generate.py
 
 test: $(VENV)/ready
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-# What takes minutes: builds that are killed again and again, large files.
+# The tests that take minutes: builds that are killed repeatedly, and large files.
 test-long: $(VENV)/ready
 	PQM_LONG=1 PQM_SLOW=1 pytest -s tests/workflow/test_interruptions.py tests/workflow/test_large_files.py tests/unit/test_docs.py
 
-# What CI checks before the tests.
+# The checks that CI runs before the tests.
 check: $(VENV)/ready
 	ruff check
 	ruff format --check
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 	mypy
+	lint-imports
 
-# What DVC needs for S3 and SSH remotes, and the S3 server that their test talks to.
+# Install what DVC needs for S3 and SSH remotes, and the S3 server for their test.
 remotes: $(VENV)/ready
 	$(BIN)/python -m pip install --quiet --no-deps -r requirements-remotes.lock
 
-# Nothing else is to be done after a pull: what is out of date is found by contents. The check remembers the files' digests.
+# After a pull, contents decide what is out of date. The check computes and remembers the digests of the files.
 pull: $(VENV)/ready
 	dvc pull config/$(STUDY)/dvc.yaml
 	python -m pqm.provenance check $(STUDY)

@@ -1,4 +1,4 @@
-# Every result is a target: results/tables, results/figures, one file of them, or all.
+# Every result is a target: results/tables, results/figures, one of their files, or all.
 from snakemake.utils import min_version
 
 min_version("9.27")
@@ -14,7 +14,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/paper.smk"
 
 
-# `all` must stand in this very file.
+# `all` must be defined in this file.
 rule all:
     default_target: True
     input:

@@ -3,8 +3,7 @@
     python benchmarks/provenance.py [RUNS]
 
 Every job of the study is replaced by one that writes its outputs at once, so that only Snakemake and the records take time.
-Prints, for a start with nothing to do, the seconds of Snakemake and those that records add to it; for a job, the seconds
-that recording adds.
+Prints the seconds of a start with nothing to do and how many of them records add, and the seconds that recording adds to a job.
 """
 
 import json
@@ -19,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TRIES = 5
-# Stands for `pqm`: writes what the command names as its outputs.
+# Replaces `pqm`: writes what the command names as its outputs.
 SHIM = """#!/bin/bash
 verb="$1 $2"; name=$3
 while [ $# -gt 0 ]; do
@@ -49,11 +48,12 @@ def timed(function):
             spent += time.perf_counter() - began
     return run
 began = time.perf_counter()
-import pqm.study, pqm.study_check
-from pqm.provenance import content_dates as dates
+from pqm.provenance.content_dates import ContentDates
+from pqm.study import reading
+from pqm.workflow import checks
 spent += time.perf_counter() - began
-pqm.study.load_study, pqm.study_check.faults = timed(pqm.study.load_study), timed(pqm.study_check.faults)
-dates.ContentDates._is_right = timed(dates.ContentDates._is_right)
+reading.load_study, checks.faults = timed(reading.load_study), timed(checks.faults)
+ContentDates._is_right = timed(ContentDates._is_right)
 from snakemake.cli import main
 try:
     main(sys.argv[1:])
@@ -76,7 +76,9 @@ def main() -> None:
         shim.write_text(SHIM)
         shim.chmod(0o755)
         study = project / "config/demo/study.yaml"
-        more = "".join(f"  more-{number}: {{loss: bce, labels: train, backbone: proofreader}}\n" for number in range(runs - 15))
+        more = "".join(
+            f"  more-{number}: {{loss: bce, labels: train, backbone: error-detecting}}\n" for number in range(runs - 15)
+        )
         study.write_text(study.read_text().replace("\nruns:\n", f"\nruns:\n{more}"))
         environment = os.environ | {
             "PATH": f"{shim.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -93,10 +95,10 @@ def main() -> None:
         starts, added = [], []
         for _ in range(TRIES):
             began = time.perf_counter()
-            told = run(sys.executable, "-c", TIMED, "all", "evaluate").stderr
+            printed = run(sys.executable, "-c", TIMED, "all", "evaluate").stderr
             starts.append(time.perf_counter() - began)
-            assert "Nothing to be done" in told
-            added.append(float(told.rsplit("spent ", 1)[1]))
+            assert "Nothing to be done" in printed
+            added.append(float(printed.rsplit("spent ", 1)[1]))
         print(f"a start with nothing to do: {statistics.median(starts):.2f} s, of which records {statistics.median(added):.2f} s")
         table = project / "results/demo/tables/main.record.json"
         inputs = list(json.loads(table.read_text())["inputs"])

@@ -1,4 +1,4 @@
-"""What continuous batching saves in sampling, and how near it comes to the device's memory bandwidth: ratios measured in one run.
+"""How much faster continuous batching samples, and how near it comes to the device's memory bandwidth: ratios measured in one run.
 
 python benchmarks/sampling.py POLICY QUESTIONS [SAMPLES ROWS MAX_NEW_TOKENS]
 """
@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
-from pqm import formats
-from pqm.policies.throughput import matrix_rate
-from pqm.rollouts.engine import Request
-from pqm.rollouts.transformers_engine import TransformersEngine
-from pqm.solution import SolutionFormat
+from pqm.io import formats
+from pqm.models.sampling.engine import Request
+from pqm.models.sampling.transformers_engine import TransformersEngine
+from pqm.models.throughput import matrix_rate
+from pqm.solution_format import SolutionFormat
 
 BYTES, COPIES = 2**28, 20
 
 
 def bandwidth(device: torch.device) -> float:
-    """Bytes a second of copies within the device's memory, read and written."""
+    """Bytes per second of copies within the device's memory, read and written."""
     source = torch.zeros(BYTES, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
 
@@ -40,7 +40,7 @@ def _now(device: torch.device) -> float:
 
 
 def main(policy: Path, questions: Path, samples: int = 64, rows: int = 1024, max_new_tokens: int = 400) -> None:
-    """Print tokens a second of both ways, and what reading all weights at every step would allow."""
+    """Print tokens per second of both ways, and what reading all weights at every step would allow."""
     engine, form = TransformersEngine(policy, 1), SolutionFormat.load(policy)
     table = formats.read(questions, formats.QUESTIONS)
     requests = [Request(row.question_id, form.prompt(row.question), samples) for row in table.itertuples()]
@@ -64,7 +64,7 @@ def main(policy: Path, questions: Path, samples: int = 64, rows: int = 1024, max
     print(f"batch after batch of {at_once * samples} samples: {tokens / static:,.0f} tokens/s")
     print(f"continuous, {rows} rows: {tokens / continuous:,.0f} tokens/s, {static / continuous:.2f} times as fast")
     print(
-        f"memory {rate / 1e9:,.0f} GB/s, weights {weights / 1e6:,.0f} MB: read once a step they allow {rows * rate / weights:,.0f}"
+        f"memory {rate / 1e9:,.0f} GB/s, weights {weights / 1e6:,.0f} MB: read once per step they allow {rows * rate / weights:,.0f}"
         f" tokens/s, of which {tokens / continuous / (rows * rate / weights):.1%}"
     )
     if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""What reading shared beginnings once saves, beside padded batches of whole solutions: a ratio measured in one run.
+"""How much faster reading shared prefixes once is than reading padded batches of whole solutions: a ratio measured in one run.
 
 python benchmarks/shared_prefix.py CHECKPOINT QUESTIONS ROLLOUTS
 """
@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 
-from pqm import formats
 from pqm.evaluate.scores import Scorer
-from pqm.evaluate.scoring import plant, step_scores
-from pqm.train import scores_at
+from pqm.io import formats
+from pqm.models.prefix_trees import build_prefix_trees, step_scores
+from pqm.train.train_step import scores_at
 
 BATCH = 16
 
@@ -28,7 +28,8 @@ def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     start = time.process_time()
     prompts = [len(scorer.encode(texts[name], []).tokens) for name, _ in groups]
     shared = [
-        step_scores(scorer.models[0], plant(solutions, prompt, scorer.budget)) for solutions, prompt in zip(encoded, prompts)
+        step_scores(scorer.models[0], build_prefix_trees(solutions, prompt, scorer.budget))
+        for solutions, prompt in zip(encoded, prompts)
     ]
     middle = time.process_time()
     alone = []
@@ -45,7 +46,7 @@ def main(checkpoint: Path, questions: Path, rollouts: Path) -> None:
     pairs = zip([score for question in shared for one in question for score in one], [score for one in alone for score in one])
     difference = max(abs(a - b) for a, b in pairs)
     print(
-        f"shared beginnings {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
+        f"shared prefixes {middle - start:.2f} CPU-s, batches of {BATCH} {end - middle:.2f} CPU-s: {(end - middle) / (middle - start):.2f} x"
     )
     print(f"largest difference of a step score: {difference:.1e}")
 

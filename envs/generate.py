@@ -1,18 +1,18 @@
-"""Writes the conda environments from requirements.lock: `make envs`. A test compares."""
+"""Generate the conda environments from requirements.lock (`make envs`). A test compares them with the lock file."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-MADE = "# Made from requirements.lock by `make envs`."
-CPU = "For torch's CPU build set PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu for it."
-ENVIRONMENT = f"""{MADE} The environment of the Makefile by conda:
+MADE = "# Generated from requirements.lock by `make envs`."
+CPU = "For torch's CPU build, set PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu first."
+ENVIRONMENT = f"""{MADE} The same environment as the Makefile's, with conda:
 #     conda env create -f environment.yml
 #     conda run -n pqm sh envs/pqm.post-deploy.sh
 # {CPU}
 name: pqm
 """
-# Snakemake copies this file, so it must point to no other one.
-SNAKEMAKE = f"""{MADE} For `snakemake --sdm conda`, which runs pqm.post-deploy.sh afterwards.
+# Snakemake copies this file, so it must not refer to another file.
+SNAKEMAKE = f"""{MADE} For `snakemake --sdm conda`, which then runs pqm.post-deploy.sh.
 # {CPU}
 """
 CHANNELS = """channels:
@@ -22,8 +22,8 @@ dependencies:
   - pip
   - pip:
 """
-SCRIPT = f"""{MADE} What pip must install without dependencies (envs/unmet.txt), as conda does not, and the project,
-# from the folder that the workflow runs in: to be run in the new environment.
+SCRIPT = f"""{MADE} Run it in the new environment, in the project's folder.
+# It installs the packages that pip must install without dependencies (envs/unmet.txt), and the project.
 set -e
 python -m pip install --no-deps %s
 python -m pip install --no-deps -e .
@@ -35,7 +35,7 @@ def _lines(path: str) -> list[str]:
 
 
 def files() -> dict[str, str]:
-    """The text of each file."""
+    """The text of each file, by path."""
     alone = {line.split()[0] for line in _lines("envs/unmet.txt")}
     pins = _lines("requirements.lock")
     whole = [pin for pin in pins if pin.split("==")[0] not in alone]

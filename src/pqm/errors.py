@@ -1,5 +1,5 @@
-"""The one exception that users are meant to read."""
+"""The exception for mistakes in a user's input."""
 
 
 class PqmError(Exception):
-    """A mistake in the user's input, told in one sentence: file, row or key, what was expected."""
+    """A mistake in the user's input. The message is one sentence: file, row or key, and what was expected."""

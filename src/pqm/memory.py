@@ -1,4 +1,4 @@
-"""What to do when a device's memory is full: the same work again, in smaller parts."""
+"""Out-of-memory handling: the caller repeats the work in smaller parts."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -9,9 +9,9 @@ Result = TypeVar("Result")
 
 
 def fits(run: Callable[[], Result]) -> Result | None:
-    """What `run` returns, or None where memory ran out.
+    """Return the result of `run`, or None if the device ran out of memory.
 
-    The caller tries again outside the `except` block, whose traceback would keep the failed try's tensors alive.
+    The caller retries outside the `except` block, because its traceback keeps the failed attempt's tensors alive.
     """
     try:
         return run()

@@ -1,4 +1,4 @@
-"""Progress bars that show rate and time left on a terminal and stay quiet elsewhere."""
+"""Progress bars and log lines, both on standard error."""
 
 import sys
 from collections.abc import Iterable
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 
 
 def progress(items: Iterable[Item], title: str, unit: str, total: int | None = None) -> "tqdm[Item]":
-    """`items` with a bar on standard error; no output where that is not a terminal."""
+    """Iterate over `items` with a progress bar (rate, time left); it is hidden if standard error is not a terminal."""
     return tqdm(items, desc=title, unit=unit, total=total, disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
 def say(message: str) -> None:
-    """One line for the log."""
+    """Write one line to the log without breaking a progress bar."""
     tqdm.write(message, file=sys.stderr)

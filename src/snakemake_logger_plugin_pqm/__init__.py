@@ -1,8 +1,8 @@
-"""How a build shows itself: one line per finished job; of a failed one the end of its log and the command that repeats it.
+"""The terminal output of a build: one line per finished job; for a failed job the end of its log and its command.
 
-A logger plugin of Snakemake, which finds it by the name of this package; `logger: pqm` in a profile switches it on. What is
-no build (a dry run, an error before the first job, nothing to be done) looks as Snakemake itself shows it, and so does a build
-with --printshellcmds, --verbose or --quiet. The complete log, in .snakemake/log, stays Snakemake's own.
+This is a logger plugin of Snakemake, which finds it by the name of the package; `logger: pqm` in a profile switches it on.
+Without a build (a dry run, an error before the first job, nothing to do) the output is Snakemake's own, as is that of a build
+with --printshellcmds, --verbose or --quiet. The complete log in .snakemake/log is always Snakemake's own.
 """
 
 import logging
@@ -21,17 +21,17 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 WIDTH = 128
 LOG_LINES = 20
-LOG_BYTES = 64 * 1024  # the most that is read of a log: progress bars make long lines
+LOG_BYTES = 64 * 1024  # most bytes that are read of a log, because progress bars write long lines
 JOBS_BEFORE_ESTIMATE = 3
-GROUP_JOBS = 3  # the most that are told of a failed group
+GROUP_JOBS = 3  # most jobs that are shown of a failed group
 FIRST_WORDS = "Assuming unrestricted shared filesystem usage."
 RESTARTED = re.compile(r"Trying to restart job (\d+)\.")
 NO_OUTPUT = re.compile(r"Job (\d+) +completed successfully, but some output files are missing")
 INTERRUPTED = "Terminating processes on user request"
 
-# What Snakemake says of its own notes after a pull: records say what made a file (docs/provenance.md), so nothing is missing.
+# Snakemake's warnings about its own metadata, for example after a pull. They do not matter here, see docs/provenance.md.
 METADATA = re.compile("missing provenance/metadata|outdated provenance/metadata")
-# What a build says without an event and nobody needs: every other such message is shown, and every warning.
+# Routine messages without an event, which are hidden. All others are shown, and every warning.
 ROUTINE = re.compile(
     rf"{re.escape(FIRST_WORDS)}|Migrating \.snakemake |\d+ files migrated|Migration complete|Building DAG of jobs|Using shell: "
     r"|Group jobs: inactive|Conda environments: ignored|Singularity containers: ignored|Select jobs to execute"
@@ -39,7 +39,7 @@ ROUTINE = re.compile(
     r"|Removing (output files of failed job|temporary output) |Terminating service job |Service job \d+ has been "
     r"|Shutting down, |Elapsed time: "
 )
-# Errors that a failed job's own lines or the last line tell.
+# Errors that the lines of a failed job, or the last line, already contain.
 ALREADY_SAID = re.compile(
     r"^Exiting because a job execution failed\.|^WorkflowError:\s+At least one job did not complete successfully\."
     r"|CalledProcessError"
@@ -71,12 +71,12 @@ class Job:
 
 
 class LogHandler(LogHandlerBase):
-    """What Snakemake loads: writes every message of a run to the terminal, or to the file that stands for it."""
+    """The class that Snakemake loads: it writes the messages of a run to the terminal or its redirection."""
 
     def __post_init__(self) -> None:
         settings = self.common_settings
         quiet = settings.quiet or ()
-        # What Snakemake uses where there is no plugin.
+        # Snakemake's own handler, which it uses without a plugin.
         self.view = ColorizingTextHandler(
             nocolor=settings.nocolor,
             stream=sys.stdout if settings.stdout else sys.stderr,
@@ -113,12 +113,12 @@ class LogHandler(LogHandlerBase):
             else:
                 self.hold(record)
         except BrokenPipeError:
-            pass  # nobody reads it any more
+            pass  # the reader of a pipe has ended
         except Exception:
             self.handleError(record)
 
     def hold(self, record: Record) -> None:
-        """Keep what is said from the start of a run until it is known whether there is anything to build."""
+        """Keep the messages from the start of a run until it is known whether there is anything to build."""
         if get_event(record) == LogEvent.RUN_INFO:
             self.build = Build(record.stats, record.created)
             held, self.held = self.held, []
@@ -133,11 +133,13 @@ class LogHandler(LogHandlerBase):
             self.view.handle(record)
 
     def show_held(self) -> None:
+        """Show the kept messages as Snakemake does."""
         for record in self.held:
             self.view.handle(record)
         self.held.clear()
 
     def show(self, record: Record) -> None:
+        """Show one message of a build."""
         build = self.build
         assert build
         event, message = get_event(record), record.getMessage()
@@ -150,7 +152,7 @@ class LogHandler(LogHandlerBase):
         elif event == LogEvent.PROGRESS:
             build.total = record.total  # checkpoints add jobs
         elif event == LogEvent.JOB_ERROR:
-            if not record.indent:  # else it is told with its group
+            if not record.indent:  # else it is shown with its group
                 self.write(*build.fail(vars(record), record))
         elif event == LogEvent.GROUP_ERROR:
             self.write(*build.fail_group(record))
@@ -160,7 +162,7 @@ class LogHandler(LogHandlerBase):
             build.interrupted |= message.startswith(INTERRUPTED)
             if restarted := RESTARTED.match(message):
                 self.write(build.restart(int(restarted[1])))
-            elif build.wants(record.levelno, message):
+            elif build.shows(record.levelno, message):
                 self.view.handle(record)
             if (missing := NO_OUTPUT.search(message)) and (job := build.running.get(int(missing[1]))):
                 error = {"jobid": int(missing[1]), "rule_msg": None, "log": job.log, "shellcmd": job.command}
@@ -184,7 +186,7 @@ class LogHandler(LogHandlerBase):
 
 
 class Build:
-    """A build as far as it has come."""
+    """The progress of a build."""
 
     def __init__(self, stats: Mapping[str, int], begun: float) -> None:
         self.rules = {rule: count for rule, count in stats.items() if rule != "total"}
@@ -194,14 +196,14 @@ class Build:
         self.errors: set[int] = set()
         self.done = 0
         self.interrupted = False
-        self.told: set[str] = set()
-        self.causes: dict[int | None, str] = {}  # by thread: why a command ended, said just before the job's error
+        self.seen: set[str] = set()
+        self.causes: dict[int | None, str] = {}  # by thread: the error of a command, logged just before the job's error
         self.took: defaultdict[str, float] = defaultdict(float)  # seconds of the finished jobs of one kind of rule
-        self.finished: Counter[str] = Counter()  # how many they are
+        self.finished: Counter[str] = Counter()  # the number of these jobs
         self.to_do = Counter(self.rules)
         *_, last = self.rules
         if self.rules[last] == 1:
-            del self.to_do[last]  # most likely a target, which takes no time; start() adds it again where it is not
+            del self.to_do[last]  # most likely a target, which takes no time; otherwise start() adds it again
 
     def first_line(self) -> str:
         text = f"{jobs(self.total)} to do"
@@ -217,16 +219,16 @@ class Build:
         unfinished = len(self.running)
         failed = len(self.errors) if self.interrupted else unfinished
         endings = {"failed": failed, "stopped": unfinished - failed, "not run": self.total - self.done - unfinished}
-        said = ", ".join(f"{count} {ending}" for ending, count in endings.items() if count > 0)
-        return f"{self.done} of {jobs(self.total)} done in {spelled(self.now - self.begun)}{said and '; '}{said}"
+        others = ", ".join(f"{count} {ending}" for ending, count in endings.items() if count > 0)
+        return f"{self.done} of {jobs(self.total)} done in {spelled(self.now - self.begun)}{others and '; '}{others}"
 
-    def wants(self, level: int, message: str) -> bool:
+    def shows(self, level: int, message: str) -> bool:
         """Whether to show a message that is not about one job."""
         if level >= logging.WARNING:
             return not ALREADY_SAID.search(message)
-        if message in self.told or (message.startswith("Complete log(s): ") and not self.running):
+        if message in self.seen or (message.startswith("Complete log(s): ") and not self.running):
             return False
-        self.told.add(message)
+        self.seen.add(message)
         return not ROUTINE.match(message)
 
     def start(self, number: int, job: Job) -> None:
@@ -251,11 +253,11 @@ class Build:
         )
 
     def left(self) -> float | None:
-        """Seconds to go, as the jobs so far took them; None where that cannot be told.
+        """The estimated seconds to go; None if they cannot be estimated, for example after a failure.
 
-        A job to do takes what those of its rule took on average, or of the rules named alike (scores_bce, scores_pqm), or else
-        all jobs; as many run at once as have on average. A rule that is still to come and takes long makes this too short. How
-        long jobs wait in a cluster's queue is part of what they take. After a failure nobody knows which jobs are left.
+        The estimate for a job is the mean time of the finished jobs of rules with the same first word (scores_bce, scores_pqm),
+        or else of all finished jobs. The number of jobs at the same time is assumed to stay at its mean. The time in a cluster's
+        queue counts as time of the job. The estimate is too short if a slow rule has no finished job yet.
         """
         seconds, finished = sum(self.took.values()), self.finished.total()
         if self.errors or finished < JOBS_BEFORE_ESTIMATE:
@@ -292,7 +294,7 @@ class Build:
             yield from (f"    {line}" for line in to_repeat(command).splitlines())
 
     def fail_group(self, record: Record) -> Iterator[str]:
-        """Every job of a group fails with the first one."""
+        """Show the failed jobs of a group; all its jobs fail together with the first."""
         cause = self.causes.get(record.thread, "")
         errors = record.job_error_info
         named = [error for error in errors if f"in rule {error['rule_name']} " in cause]
@@ -304,26 +306,26 @@ class Build:
         if not self.interrupted:
             self.errors.update(error["jobid"] for error in errors)
         if others := len(errors) - len(guilty[:GROUP_JOBS]):
-            yield f"{others} more of its group failed with it"
+            yield f"{others} more jobs of the group failed"
 
     def restart(self, number: int) -> str:
         self.errors.discard(number)
         job = self.running.get(number)
-        return f"once more: {job.in_full() if job else f'job {number}'}"
+        return f"restarted: {job.in_full() if job else f'job {number}'}"
 
 
 def kind(rule: str) -> str:
-    """What rules that are named alike share."""
+    """The first word of a rule's name, which similar rules share."""
     return rule.split("_")[0]
 
 
 def jobs(count: int) -> str:
-    """So many jobs."""
+    """A number of jobs, in words."""
     return f"{count} job{'' if count == 1 else 's'}"
 
 
 def spelled(seconds: float) -> str:
-    """A time as people say it."""
+    """A duration in words."""
     whole = round(seconds)
     minutes, rest = divmod(whole, 60)
     if not whole:
@@ -339,13 +341,13 @@ def spelled(seconds: float) -> str:
 
 
 def rounded(seconds: float) -> int:
-    """To full minutes, or to tens of seconds below one."""
+    """Round to full minutes, or up to tens of seconds below one minute."""
     step = 10 if seconds < 60 else 60
     return step * max(math.ceil(seconds / step) if step == 10 else round(seconds / step), 1)
 
 
 def end_of_log(path: Path) -> Iterator[str]:
-    """The last lines of a log, without what moves a terminal's cursor."""
+    """The last lines of a log, without terminal control characters."""
     try:
         with path.open("rb") as file:
             file.seek(max(path.stat().st_size - LOG_BYTES, 0))
@@ -353,7 +355,7 @@ def end_of_log(path: Path) -> Iterator[str]:
     except OSError:
         yield f"No log in {path}"
         return
-    # Of a line that was written over and over, as by a progress bar, what a terminal shows in the end.
+    # Of a line that is overwritten repeatedly, such as a progress bar, only the last version is shown.
     lines = [CONTROL.sub("", line.rstrip("\r").rpartition("\r")[2]).rstrip() for line in text.rstrip().split("\n")]
     if lines == [""]:
         yield f"{path} is empty"
@@ -363,6 +365,6 @@ def end_of_log(path: Path) -> Iterator[str]:
 
 
 def to_repeat(command: str) -> str:
-    """The command behind what records and redirects it; `exec` would end the shell that it is typed into."""
+    """The command without recording, redirection and `exec`, which would end the user's shell."""
     before, mark, command_line = REDIRECT.sub("", command.strip()).partition(" -- ")
     return (command_line if mark else before).removeprefix("exec ")

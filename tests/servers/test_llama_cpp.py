@@ -1,4 +1,4 @@
-"""Sampling from a real server, llama.cpp's, with SmolLM2. On demand: see docs/scale.md for what to install.
+"""Sampling from a real llama.cpp server with SmolLM2. See docs/scale.md for the packages to install.
 
 One request at a time and a fresh server each time, so that the server's cache is the same too.
 """
@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from pqm.config import PolicyConfig
 from pqm.errors import PqmError
-from pqm.policies.served import RunningServer, write_served_policy
-from pqm.rollouts import load_policy
-from pqm.rollouts.engine import Request
-from pqm.study import load, load_item
+from pqm.models.policy import load_policy
+from pqm.models.sampling.engine import Request
+from pqm.models.server import RunningServer, write_served_policy
+from pqm.study.models import PolicyConfig
+from pqm.study.reading import load, load_item
 
 from ..workflow.conftest import STUDY, Project, copy_project
 
@@ -69,17 +69,8 @@ def served(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     config = load_item(project.folder / STUDY, "policies", "smollm2", PolicyConfig)
     (folder / "policy").mkdir()
     write_served_policy(config, folder / "policy")
-    verb = [
-        sys.executable,
-        "-m",
-        "pqm.cli",
-        "policies",
-        "serve",
-        str(folder / "policy"),
-        "--output",
-        str(folder / "running.json"),
-    ]
-    process = subprocess.Popen(verb, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    serve = ["policies", "serve", str(folder / "policy"), "--output", str(folder / "running.json")]
+    process = subprocess.Popen([sys.executable, "-m", "pqm.cli", *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (folder / "running.json").exists():
         assert process.poll() is None
         time.sleep(0.1)
@@ -121,5 +112,5 @@ def test_tokens_are_what_the_server_counts(served: tuple[Path, Path]) -> None:
 
 def test_a_prompt_that_is_too_long_is_refused_in_one_sentence(served: tuple[Path, Path]) -> None:
     engine, _ = load_policy(served[0], server=served[1])
-    with pytest.raises(PqmError, match=r"'long', sample 0: the server answered 400 \(.*context"):
+    with pytest.raises(PqmError, match=r"'long', sample 0: the server responded with 400 \(.*context"):
         engine.sample([Request("long", "word " * 600, 1)], 0.8, 24, 3)

@@ -97,10 +97,10 @@ echo "$(grep -c '^\[ *[0-9]*/' "$folder/snakemake.log") jobs in $((SECONDS - beg
 
 # ---- what must hold
 for run in bce pqm-zeta4; do
-    grep -h "going on from step" "$(log_of $run)" || { echo "$run began anew"; exit 1; }
+    grep -h "continuing from step" "$(log_of $run)" || { echo "$run began anew"; exit 1; }
     pqm train config/tiny/study.yaml $run --output "$folder/whole/$run" --seed 0 --labels data/tiny/labels/train.parquet \
-        --validation data/tiny/labels/validation.parquet --backbone data/tiny/backbones/proofreader/model \
-        --work "$folder/work" 2> /dev/null
+        --validation data/tiny/labels/validation.parquet --backbone data/tiny/backbones/error-detecting/model \
+        --cache "$folder/work" 2> /dev/null
     cmp "$folder/whole/$run/model.safetensors" results/tiny/checkpoints/$run/seed-0/model.safetensors
     cmp "$folder/whole/$run/training.csv" results/tiny/checkpoints/$run/seed-0/training.csv
     echo "$run: stopped and gone on with, the same bytes as in one go"

@@ -10,18 +10,21 @@ from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from small import tiny_llama, write_yaml
+from verbs import RUN, TRAINING, parts_below
 
-from pqm import formats
-from pqm.cli import main
-from pqm.config import QuestionsConfig, StoriesSource
-from pqm.policies.tokenizer import story_tokenizer
-from pqm.questions import make_questions
-from pqm.questions.stories import parse_story
-from pqm.reward_model import reward_model, save_reward_model
-from pqm.solution import SolutionFormat
+from pqm.cli.__main__ import main
+from pqm.io import formats
+from pqm.models.reward_model import reward_model, save_reward_model
+from pqm.problems.tokenizer import word_problem_tokenizer
+from pqm.problems.word_problems import parse_problem
+from pqm.questions.generate import make_questions
+from pqm.solution_format import SolutionFormat
+from pqm.study.questions import QuestionsConfig, WordProblemsSource
 
 WRONG_ENDING = "= 30"
 
@@ -31,8 +34,8 @@ def wrong_step(step: str) -> str:
 
 
 def label_rows(question: Any) -> list[dict[str, Any]]:
-    """Three solutions of a story: the right one, one wrong from the start and one that goes wrong at its last step."""
-    right = list(parse_story(question.question).solution)
+    """Three solutions of a problem: a right one, one with all steps wrong, and one with a wrong last step."""
+    right = list(parse_problem(question.question).solution)
     solutions = {
         tuple(right): [1.0] * len(right),
         tuple(map(wrong_step, right)): [0.0] * len(right),
@@ -58,7 +61,7 @@ def label_rows(question: Any) -> list[dict[str, Any]]:
 
 
 def rollout_rows(question: Any, samples: int) -> list[dict[str, Any]]:
-    right = list(parse_story(question.question).solution)
+    right = list(parse_problem(question.question).solution)
     rows = []
     for number in range(samples):
         steps = right if number % 2 == 0 else [*right[:-1], f"{wrong_step(right[-1])} , answer 30"]
@@ -90,7 +93,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def policy(shared: Path) -> Path:
-    folder, tokenizer = shared / "policy", story_tokenizer()
+    folder, tokenizer = shared / "policy", word_problem_tokenizer()
     tiny_llama(tokenizer, positions=160, spread=0.1).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     SolutionFormat().save(folder)
@@ -107,11 +110,11 @@ def checkpoint(shared: Path, policy: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tables(shared: Path) -> SimpleNamespace:
-    """Paths of a question, a rollout, a label, a grade and a score table that belong together."""
+    """Paths of matching question, rollout, label, grade and score tables."""
     paths = SimpleNamespace(
         **{name: shared / "tables" / f"{name}.parquet" for name in ("questions", "rollouts", "labels", "grades", "scores")}
     )
-    source = StoriesSource(kind="stories", questions=6, facts=(1, 2), seed=1)
+    source = WordProblemsSource(kind="word-problems", questions=6, facts=(1, 2), seed=1)
     questions = make_questions(QuestionsConfig(source=source), "tiny", {}, Path("."))
     formats.write(questions, formats.QUESTIONS, paths.questions)
     each = list(questions.itertuples())
@@ -137,7 +140,7 @@ def tables(shared: Path) -> SimpleNamespace:
 
 @pytest.fixture
 def write_study(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a study of these sections and gives its file."""
+    """Write a study with these sections, and return its file."""
 
     def write(name: str = "study", /, **sections: Any) -> Path:
         path = tmp_path / f"{name}.yaml"
@@ -149,7 +152,7 @@ def write_study(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def settings(write_study: Callable[..., Path]) -> Callable[..., tuple[Path, str]]:
-    """Writes a study of one item, `tiny` unless named; gives its file and the item, which `run_cli` takes for two arguments."""
+    """Write a study with one item, by default `tiny`; return its file and the item, two arguments of `run_cli`."""
 
     def write(section: str, item: str = "tiny", /, **content: Any) -> tuple[Path, str]:
         return write_study(section, **{section: {item: content}}), item
@@ -159,7 +162,7 @@ def settings(write_study: Callable[..., Path]) -> Callable[..., tuple[Path, str]
 
 @pytest.fixture
 def run_pqm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs `pqm` with these arguments (a tuple stands for several): its exit code, standard output and standard error."""
+    """Run `pqm` with these arguments (a tuple is several arguments); return exit code, standard output and standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
         flat = [word for argument in arguments for word in (argument if isinstance(argument, tuple) else (argument,))]
@@ -177,10 +180,61 @@ def run_pqm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 @pytest.fixture
 def run_cli(run_pqm: Callable[..., tuple[int, str, str]]) -> Callable[..., tuple[int, str]]:
-    """Runs `pqm` as `run_pqm` does: its exit code and standard error."""
+    """Run `pqm` like `run_pqm`; return exit code and standard error."""
 
     def run(*arguments: object) -> tuple[int, str]:
         code, _, error = run_pqm(*arguments)
         return code, error
 
     return run
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out" / "made.parquet"
+
+
+@pytest.fixture
+def refuses(run_cli: Callable[..., tuple[int, str]], tmp_path: Path, out: Path) -> Callable[..., str]:
+    """Run a verb that must fail with a message of one line, or one line per fault, and leave no files.
+
+    The message must contain the words `says`. Returns the whole standard error.
+    """
+
+    def run(*arguments: object, says: tuple[object, ...], faults: int = 1) -> str:
+        code, text = run_cli(*arguments)
+        assert code == 1
+        said = text.splitlines()
+        before, (first, *more) = said[:-faults], said[-faults:]
+        assert first.startswith("pqm: ") and not any(line.startswith("pqm: ") for line in [*before, *more])
+        for word in says:
+            assert str(word) in "\n".join([first, *more])
+        assert not out.exists() and not list(tmp_path.glob("out/*"))
+        assert parts_below(tmp_path) == []
+        return text
+
+    return run
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Callable[[Path, Callable[[pd.DataFrame], pd.DataFrame]], Path]:
+    """Write a changed copy of a table, without checks."""
+
+    def write(table: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Path:
+        path = tmp_path / f"changed-{table.name}"
+        pq.write_table(pa.Table.from_pandas(change(pd.read_parquet(table)), preserve_index=False), path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def train_verb(write_study: Callable[..., Path], tables: Any, policy: Path, out: Path) -> Callable[..., list[object]]:
+    def arguments(
+        labels: Path = tables.labels, run: dict[str, Any] = RUN, backbone: Path = policy, validation: Path = tables.labels
+    ) -> list[object]:
+        inputs = ["--labels", labels, "--validation", validation, "--backbone", backbone, "--seed", 0]
+        study = write_study("run", runs={"tiny": run}, training=TRAINING)
+        return ["train", study, "tiny", "--output", out, *inputs, "--cache", out.parents[1] / "cache"]
+
+    return arguments

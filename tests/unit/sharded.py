@@ -1,8 +1,8 @@
-"""`pqm` as `accelerate launch` would start it with one of config/accelerate's files, on CPUs: accelerate shards weights on GPUs only.
+"""Run `pqm` as `accelerate launch` starts it with a file of config/accelerate, but on CPUs: accelerate shards on GPUs only.
 
     python -m torch.distributed.run --nproc-per-node 2 sharded.py FILE STOP_AT ARGUMENTS
 
-After step STOP_AT the process tells itself to stop, as a cluster would; 0 is never.
+After step STOP_AT the process sends itself SIGTERM, as a cluster would; 0 means never.
 """
 
 import os
@@ -15,12 +15,13 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 
-import pqm.train
-from pqm.cli import main
+import pqm.train.trainer
+from pqm.cli.__main__ import main
+from pqm.train.train_step import TrainStep
 
 
 def as_launched(file: str) -> dict[str, str]:
-    """What the launcher would tell the processes of the file's way to shard."""
+    """The environment variables by which the launcher selects the sharding of the file."""
     arguments = launch_command_parser().parse_args(["--config_file", file, "-m", "pqm.cli"])
     arguments, _, _ = _validate_launch_command(arguments)
     arguments.deepspeed_fields_from_accelerate_config = ""
@@ -30,13 +31,13 @@ def as_launched(file: str) -> dict[str, str]:
 
 
 def on_cpus() -> None:
-    """Let accelerate take two CPUs, which talk through gloo, for GPUs."""
+    """Let accelerate use two CPUs, connected by gloo, as if they were GPUs."""
     PartialState._prepare_backend = lambda *_, **__: ("gloo", DistributedType.MULTI_GPU)
-    pqm.train.Accelerator = lambda cpu, **options: Accelerator(**options)
+    pqm.train.trainer.Accelerator = lambda cpu, **options: Accelerator(**options)
 
 
 def stopping(at: int) -> None:
-    step, count = pqm.train._train_step, 0
+    step, count = TrainStep.__call__, 0
 
     def counted(*arguments: object) -> object:
         nonlocal count
@@ -45,7 +46,7 @@ def stopping(at: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(*arguments)
 
-    pqm.train._train_step = counted
+    TrainStep.__call__ = counted
 
 
 if __name__ == "__main__":

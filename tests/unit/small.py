@@ -1,4 +1,4 @@
-"""What several tests build on: a model and training settings that take no time, YAML as studies are written in."""
+"""Shared by several tests: a tiny model, short training settings, reading and writing YAML."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from ruamel.yaml import YAML
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from pqm.config import TrainingConfig
+from pqm.study.training import TrainingConfig
 
 TRAINING = TrainingConfig(
     seeds=(0,),
@@ -17,7 +17,6 @@ TRAINING = TrainingConfig(
     clip=1.0,
     batch_tokens=512,
     weighting="trajectory",
-    normalizer="factors",
     checkpoint_every=1,
     validation="tiny",
 )

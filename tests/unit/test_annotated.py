@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pqm import formats
-from pqm.config import AnnotatedConfig
 from pqm.errors import PqmError
+from pqm.io import formats
 from pqm.rollouts.annotated import write_annotated
+from pqm.study.rollouts import AnnotatedConfig
 
 PROCESSBENCH = [
     {"id": "gsm8k-0", "generator": "A", "problem": "1 + 1 ?", "steps": ["one", "two", "three"], "final_answer_correct": False, "label": 1},
@@ -68,7 +68,7 @@ def test_processbench(read, lines):
     assert set(rollouts["question_id"]) == set(questions["question_id"])
 
 
-def test_champ_marks_the_paragraph_that_the_span_begins_in(read):
+def test_the_first_error_of_champ_is_the_paragraph_in_which_the_span_begins(read):
     questions, rollouts, grades = read("champ", CHAMP)
     assert questions["question_id"].tolist() == ["P_1"] and questions["answer"].tolist() == ["3"]
     assert list(rollouts["steps"].iloc[0]) == ["First, we add.", "Then we err here.", "So it is 4."]
@@ -82,21 +82,21 @@ def test_processbench_without_a_key(read, key):
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"label": 3}, "3 steps"), ({"label": -2}, "from -1"), ({"steps": "one"}, "list of steps")]
+    ("change", "words"), [({"label": 3}, "3 steps"), ({"label": -2}, "-1 or more"), ({"steps": "one"}, "list of steps")]
 )
-def test_processbench_with_a_mark_that_cannot_be(read, change, words):
+def test_processbench_with_an_impossible_label(read, change, words):
     with pytest.raises(PqmError, match=words):
         read("processbench", [PROCESSBENCH[0] | change])
 
 
 @pytest.mark.parametrize("form", ["processbench", "champ"])
-def test_a_missing_file_is_said(form, tmp_path):
+def test_a_missing_file_is_reported(form, tmp_path):
     with pytest.raises(PqmError, match="missing"):
         write_annotated(local(form, tmp_path / "nowhere.json"), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_not_champ_is_said(read):
+def test_content_that_is_not_champ_is_refused(read):
     with pytest.raises(PqmError, match="not CHAMP"):
         read("champ", [{"problems": [1, 2]}])
     with pytest.raises(PqmError, match="row 0: expected a JSON object"):
@@ -108,7 +108,7 @@ def test_what_is_not_champ_is_said(read):
     [({"steps": ["one", 2]}, "list of steps"), ({"problem": None}, "list of steps"), ({"label": "1"}, "'1'")],
     ids=["step", "problem", "label"],
 )
-def test_processbench_of_other_types_is_said(read, change, words):
+def test_processbench_of_other_types_is_refused(read, change, words):
     with pytest.raises(PqmError, match=words):
         read("processbench", [PROCESSBENCH[0] | change])
 
@@ -116,7 +116,7 @@ def test_processbench_of_other_types_is_said(read, change, words):
 @pytest.mark.parametrize(
     "annotations", [{"A": {"start_idx": 0}}, {"A": {"text": " ", "start_idx": None}}, {"A": "text"}], ids=["key", "text", "type"]
 )
-def test_champ_that_is_malformed_is_said(read, annotations):
+def test_malformed_champ_is_refused(read, annotations):
     problem = {"_text": "What?", "_answer": "1", "fws_annotations": annotations}
     with pytest.raises(PqmError, match="problem P_1"):
         read("champ", {"problems": {"P_1": problem}})

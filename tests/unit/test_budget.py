@@ -1,4 +1,4 @@
-"""What a study will cost, against sums made by hand."""
+"""The estimated cost of a study, compared with sums by hand."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from small import read_yaml, write_yaml
 
 from pqm.errors import PqmError
 from pqm.paper.budget import Budget, budget
-from pqm.paper.study import Study
+from pqm.paper.results import Results
 
 ROOT = Path(__file__).parents[2]
 ASSUMED = {
@@ -16,7 +16,7 @@ ASSUMED = {
     "reached": {"sampling": 0.1, "training": 0.5, "scoring": 0.2},
     "parameters": {"small": 1e9, "large": 1e10},
     "policies": {"weak": "small", "final": "large"},
-    "backbones": {"proofreader": "small", "language-model": "small"},
+    "backbones": {"error-detecting": "small", "language-model": "small"},
     "datasets": {
         name: {"questions": 10, "question_tokens": 100, "solution_tokens": 50, "steps": 5}
         for name in ("train", "test", "perturbed", "validation", "audit")
@@ -27,12 +27,12 @@ ASSUMED = {
 
 @pytest.fixture
 def study(tmp_path):
-    """The tiny study's settings with assumptions of round numbers."""
+    """The tiny study with round numbers as assumptions."""
     content = read_yaml(ROOT / "config/tiny/study.yaml")
 
     def write(**changes):
         write_yaml(tmp_path / "study.yaml", content | {"assumptions": ASSUMED | changes})
-        return Study.of(tmp_path / "study.yaml")
+        return Results(tmp_path / "study.yaml")
 
     return write
 
@@ -55,10 +55,10 @@ def test_a_job_costs_its_operations(study):
 
 
 def test_a_result_costs_its_runs(study):
-    reckoned = Budget(study())
-    jobs = reckoned.jobs()
-    made = reckoned.results(jobs).set_index("result")
-    main = study().paper.tables["main"]
+    estimate = Budget(study())
+    jobs = estimate.jobs()
+    made = estimate.by_result(jobs).set_index("result")
+    main = study().config.tables["main"]
     train = jobs[jobs["stage"] == "train"].set_index("item")["gpu_hours"]
     names = [f"{run}/seed-{seed}" for run in main for seed in study().seeds(run)]
     assert made.at["table main", "checkpoints"] == len(names)
@@ -67,17 +67,17 @@ def test_a_result_costs_its_runs(study):
     assert made.at["table cost", "training_hours"] == 0
 
 
-def test_what_the_assumptions_leave_out_is_said(study):
-    with pytest.raises(PqmError, match=r"study\.yaml: assumptions: policies says nothing of 'weak'"):
+def test_what_the_assumptions_lack_is_named(study):
+    with pytest.raises(PqmError, match=r"study\.yaml: assumptions: policies has no 'weak', which the study uses"):
         Budget(study(policies={"final": "large"})).jobs()
 
 
 def test_a_study_without_assumptions_has_no_budget(run_cli):
     file = ROOT / "config/tiny/study.yaml"
     code, told = run_cli("paper", "budget", file)
-    assert code == 1 and told == f"pqm: {file}: section 'assumptions' is missing, which a budget is made from\n"
+    assert code == 1 and told == f"pqm: {file}: section 'assumptions' is missing; a budget is computed from it\n"
 
 
 def test_the_docs_show_the_paper_study():
-    """The tables of docs/scale.md are what the verb prints."""
-    assert budget(Study.of(ROOT / "config/paper/study.yaml")).strip() in (ROOT / "docs" / "scale.md").read_text()
+    """The tables in docs/scale.md are the output of the verb."""
+    assert budget(Results(ROOT / "config/paper/study.yaml")).strip() in (ROOT / "docs" / "scale.md").read_text()

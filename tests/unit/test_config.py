@@ -6,38 +6,43 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from small import read_yaml, write_yaml
+from studies import ROOT, STUDIES, each_study
 
-from pqm.config import RolloutsConfig, Settings, StudyConfig
 from pqm.errors import PqmError
-from pqm.study import load, load_study
-from pqm.study_check import faults
+from pqm.study.reading import load, load_study
+from pqm.study.rollouts import RolloutsConfig
+from pqm.study.settings import Settings
+from pqm.study.study import StudyConfig
+from pqm.workflow.checks import faults
 
-ROOT = Path(__file__).parents[2]
-STUDIES = sorted([*ROOT.glob("config/*/study.yaml"), ROOT / "tests/tiny-gpu/study.yaml"])
 ITEMS = ("questions", "pretraining", "policies", "backbones", "rollouts", "solutions", "annotated", "labels", "runs")
 ALONE = ("training", "evaluation", "results", "resources", "assumptions")  # sections without items
 ROLLOUTS = {"samples": 4, "temperature": 0.7, "max_new_tokens": 8, "questions_per_batch": 2, "seed": 1, "threads": 1}
 NUMBERS = count()  # files that hypothesis writes
 
-studies = pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.parent.name)
 
-
-def message(folder: Path, content: object, model: type[Settings] = RolloutsConfig) -> str:
-    """What is said of a settings file in one line, without the name of the file."""
+def messages(folder: Path, content: object, model: type[Settings] = RolloutsConfig) -> list[str]:
+    """The faults of a settings file, without the name of the file."""
     path = folder / f"settings-{next(NUMBERS)}.yaml"
     write_yaml(path, content)
     with pytest.raises(PqmError) as refusal:
         load(model, path)
-    text = str(refusal.value)
-    assert text.startswith(f"{path}: ") and "\n" not in text
-    return text.removeprefix(f"{path}: ")
+    lines = str(refusal.value).splitlines()
+    assert all(line.startswith(f"{path}: ") for line in lines)
+    return [line.removeprefix(f"{path}: ") for line in lines]
+
+
+def message(folder: Path, content: object, model: type[Settings] = RolloutsConfig) -> str:
+    """The only fault of a settings file."""
+    [only] = messages(folder, content, model)
+    return only
 
 
 def item(section: str, **content: object) -> dict[str, object]:
     return {section: {"tiny": content}}
 
 
-@studies
+@each_study
 def test_every_study_loads_and_nothing_is_wrong_with_it(path, monkeypatch):
     monkeypatch.chdir(ROOT)  # the file of accelerate
     assert faults(load_study(path)) == []
@@ -50,7 +55,7 @@ def test_there_are_studies():
     assert used == {*ITEMS, *ALONE}
 
 
-@studies
+@each_study
 def test_one_more_key_is_refused_in_every_section_and_item(path, tmp_path):
     content = read_yaml(path)
     assert "unknown key 'qqq'" in message(tmp_path, content | {"qqq": 1}, StudyConfig)
@@ -98,7 +103,7 @@ def test_key_with_a_letter_doubled_or_missing_is_refused_and_the_right_one_named
 
 
 def test_misspelled_nested_key_is_named_with_its_place(tmp_path):
-    content = {"kind": "stories", "questons": 4, "questions": 4, "facts": [1, 2], "seed": 1}
+    content = {"kind": "word-problems", "questons": 4, "questions": 4, "facts": [1, 2], "seed": 1}
     told = message(tmp_path, item("questions", source=content), StudyConfig)
     assert told.endswith("questions.tiny.source: unknown key 'questons'; did you mean 'questions'?")
 
@@ -118,7 +123,7 @@ def test_wrong_value_is_named_and_shown(key, value, tmp_path):
     assert told.split(": ")[1] == key and told.endswith(f", found {value!r}")
 
 
-def test_file_that_holds_no_keys_is_refused(tmp_path):
+def test_file_without_keys_is_refused(tmp_path):
     assert "key: value" in message(tmp_path, ["samples", 4])
 
 
@@ -129,27 +134,47 @@ def test_empty_file_is_refused(tmp_path):
         load(RolloutsConfig, path)
 
 
-@pytest.mark.parametrize("loss", ["pqm", "theorem", "first-error"])
-def test_ranking_loss_needs_zeta(loss, tmp_path):
-    told = message(tmp_path, item("runs", loss=loss, labels="a", backbone="b"), StudyConfig)
-    assert f"runs.tiny: loss {loss} needs zeta" in told
+@pytest.mark.parametrize("value", [[1], {"a": 1}, None])
+def test_loss_settings_are_single_values(value, tmp_path):
+    told = message(tmp_path, item("runs", loss="pqm", loss_settings={"zeta": value}, labels="a", backbone="b"), StudyConfig)
+    assert "runs.tiny.loss_settings.zeta: expected a finite number, a text, true or false" in told
 
 
-@pytest.mark.parametrize("loss", ["bce", "mse", "orm"])
-def test_pointwise_loss_takes_no_zeta(loss, tmp_path):
-    told = message(tmp_path, item("runs", loss=loss, zeta=4.0, labels="a", backbone="b"), StudyConfig)
-    assert told.endswith(f"runs.tiny: loss {loss} has no margin; remove zeta")
+OLD_PHASE = {"steps": 1, "learning_rate": 0.1, "facts": [1, 2]}
 
 
-@pytest.mark.parametrize("loss", ["pqm", "orm"])
-def test_soft_targets_are_for_pointwise_step_losses(loss, tmp_path):
-    content = {"loss": loss, "targets": "soft", "labels": "a", "backbone": "b"} | ({"zeta": 4.0} if loss == "pqm" else {})
-    assert f"runs.tiny: loss {loss} takes hard targets" in message(tmp_path, item("runs", **content), StudyConfig)
+@pytest.mark.parametrize(
+    "section, content, told",
+    [
+        ("runs", {"loss": "pqm", "zeta": 4.0, "labels": "a", "backbone": "b"}, "'zeta'; it is now loss_settings.zeta"),
+        ("questions", {"source": {"kind": "stories", "questions": 1, "facts": [1, 2], "seed": 0}}, "'word-problems'"),
+        (
+            "questions",
+            {"source": {"kind": "perturbed-stories", "of": "a", "seed_questions": 1, "seed": 0}},
+            "'perturbed-word-problems'",
+        ),
+        ("pretraining", {"phases": [OLD_PHASE | {"slipped_share": 0.5}]}, "injected_error_share"),
+        ("pretraining", {"phases": [OLD_PHASE | {"slip_chance": 0.5}]}, "injected_error_chance"),
+        ("pretraining", {"phases": [OLD_PHASE | {"token_mark_weight": 1.0}]}, "token_head_weight"),
+        ("pretraining", {"phases": [OLD_PHASE | {"token_mark_layer": 1}]}, "token_head_layer"),
+        ("pretraining", {"phases": [OLD_PHASE | {"step_mark_weight": 1.0}]}, "step_head_weight"),
+        ("pretraining", {"phases": [OLD_PHASE | {"lessons": []}]}, "curriculum"),
+    ],
+)
+def test_an_old_key_or_value_is_refused_with_its_new_name(section, content, told, tmp_path):
+    [found] = [line for line in messages(tmp_path, item(section, **content), StudyConfig) if "it is now" in line]
+    assert found.endswith(told)
+
+
+def test_an_old_reference_is_refused_with_its_new_name(tmp_path):
+    found = messages(tmp_path, {"evaluation": {"references": ["proofreader"]}}, StudyConfig)
+    told = "Input should be 'likelihood' or 'step-classifier', found 'proofreader'; it is now 'step-classifier'"
+    assert f"line 3: evaluation.references.0: {told}" in found
 
 
 @pytest.mark.parametrize("facts", [[2, 1], [1, 8]], ids=["falls", "more than a week has days"])
 def test_range_of_facts_that_cannot_be_is_refused(facts, tmp_path):
-    source = {"kind": "stories", "questions": 4, "facts": facts, "seed": 1}
+    source = {"kind": "word-problems", "questions": 4, "facts": facts, "seed": 1}
     assert "questions.tiny.source.facts: expected [least, most]" in message(
         tmp_path, item("questions", source=source), StudyConfig
     )

@@ -14,7 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pqm import formats
+from pqm.io import formats
 
 ROOT = Path(__file__).parents[2]
 FORMATS = [formats.QUESTIONS, formats.ROLLOUTS, formats.LABELS, formats.GRADES, formats.SCORES, formats.METRICS]
@@ -39,7 +39,7 @@ def test_every_dependency_is_pinned_and_explained():
 
 
 def lines(path):
-    """Those of a file that are no comments."""
+    """The lines of a file, without comments."""
     return [line for line in (ROOT / path).read_text().splitlines() if line and not line.startswith("#")]
 
 
@@ -52,7 +52,7 @@ def test_the_lock_pins_all_but_what_torch_brings():
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory):
-    """A folder with what the installation reads."""
+    """A folder with the files that the installation reads."""
     folder = tmp_path_factory.mktemp("installation")
     for name in ("Makefile", "pyproject.toml", "README.md", "requirements.lock"):
         shutil.copy(ROOT / name, folder)
@@ -61,7 +61,7 @@ def installation(tmp_path_factory):
 
 
 def install_commands(folder, **variables):
-    """The `pip install` commands of the Makefile, in their order."""
+    """The `pip install` commands of the Makefile, in order."""
     command = ["make", "-nB", "--no-print-directory", ".venv/ready", *(f"{name}={value}" for name, value in variables.items())]
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH_INDEX")}
     told = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -79,12 +79,12 @@ def test_make_installs_torch_with_its_dependencies_and_the_lock_without(installa
 
 @pytest.fixture(scope="module")
 def dry_run(installation, tmp_path_factory):
-    """Runs an install command dry, with pip as it is before anyone configures it: what it would install."""
+    """Dry-run an install command with an unconfigured pip, and return the packages that it would install."""
     folder = tmp_path_factory.mktemp("pip")
     kept = ("PIP_CERT", "PIP_CLIENT_CERT", "PIP_PROXY", "PIP_DEFAULT_TIMEOUT")
     env = {name: value for name, value in os.environ.items() if not name.startswith("PIP_") or name in kept}
     env |= {"PIP_CONFIG_FILE": os.devnull, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_CACHE_DIR": "1"}
-    # Older ones download even what they only look at.
+    # Older versions of pip download packages even in a dry run.
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--timeout", "5", "--retries", "0"]
     try:
         newer = [*pip, "--target", folder / "newer", "pip==26.3"]
@@ -105,7 +105,7 @@ def dry_run(installation, tmp_path_factory):
 
 
 def complaints(packages):
-    """What `pip check` says of packages, and of their extras besides."""
+    """The messages of `pip check` about packages and their extras."""
     held = {canonicalize_name(one["name"]): one for one in packages}
     said, seen, todo = set(), set(), [(name, "") for name in held]
     while todo:
@@ -126,7 +126,7 @@ def complaints(packages):
     return sorted(said)
 
 
-def test_what_pip_check_says_is_found():
+def test_messages_of_pip_check_are_reproduced():
     one = {"name": "One", "version": "1", "requires_dist": ["two[more]>=2", "four; extra == 'never'"]}
     two = {"name": "two", "version": "1", "requires_dist": ["three; extra == 'more'", "one==1"]}
     assert complaints([one, two]) == [
@@ -136,7 +136,7 @@ def test_what_pip_check_says_is_found():
 
 
 @pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="asks an index for 220 packages, three minutes: set PQM_SLOW=1")
-def test_an_ordinary_index_gives_all_that_is_needed(installation, dry_run):
+def test_an_ordinary_index_has_every_package(installation, dry_run):
     packages = [one for command in install_commands(installation) for one in dry_run(command)]
     versions = {(canonicalize_name(one["name"]), one["version"]) for one in packages}
     names = [name for name, _ in versions]
@@ -173,7 +173,83 @@ def test_conda_environments_are_those_of_the_lock():
     assert {pin.split("==")[0] for pin in pins} == alone and set(pins) <= set(lines("requirements.lock"))
 
 
-def test_every_table_and_figure_has_a_caption():
-    from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
+# ---------------------------------------------------------------- the pages
 
-    assert all((ROOT / f"workflow/report/{name}.rst").read_text().strip() for name in (*TABLE_NEEDS, *FIGURE_NEEDS))
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
+GENERATED = [ROOT / "docs/settings.md"]
+LINKED = [*PAGES, *(ROOT / "data").glob("*.md"), *(ROOT / "results").rglob("*.md")]
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def name(page: Path) -> str:
+    """A page's name in the report of the tests."""
+    return str(page.relative_to(ROOT))
+
+
+def without_code(page: Path) -> list[tuple[int, str]]:
+    """The lines of a page, numbered from 1, without code blocks."""
+    kept, fenced = [], False
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced and not line.startswith("    "):
+            kept.append((number, line))
+    return kept
+
+
+def is_prose(line: str) -> bool:
+    """Whether a line should be wrapped: not a table row, a heading with a link, or a single link."""
+    heading_with_link = line.startswith("#") and LINK.search(line)
+    return not (line.startswith("|") or heading_with_link or re.fullmatch(r"[-*\s]*!?\[[^]]*\]\(\S+\)[.:]?", line))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    headings = [line.lstrip("#").strip().lower() for _, line in without_code(page) if line.startswith("#")]
+    return {re.sub(r"[^\w\- ]", "", heading).replace(" ", "-") for heading in headings}
+
+
+def test_the_readme_is_short():
+    assert len(README.read_text().splitlines()) <= 120
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in GENERATED], ids=name)
+def test_no_line_of_prose_is_long(page):
+    long = [f"line {number}: {len(line)} characters" for number, line in without_code(page) if is_prose(line) and len(line) > 120]
+    assert long == []
+
+
+def test_the_index_lists_every_page_once():
+    index = ROOT / "docs/README.md"
+    linked = [index.parent / link for link in LINK.findall(index.read_text())]
+    listed = [page.resolve() for page in linked if page.resolve().is_relative_to(index.parent)]
+    assert sorted(listed) == [page for page in DOCS if page != index]
+
+
+@pytest.mark.parametrize("page", LINKED, ids=name)
+def test_links_lead_to_files_and_headings(page):
+    text = "\n".join(line for _, line in without_code(page))
+    broken = []
+    for link in LINK.findall(text):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if re.match(r"[a-z]+:", link) or (target.exists() and (not anchor or anchor in anchors(target))):
+            continue
+        broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("kind", ["tables", "figures"])
+def test_the_results_page_has_every_result(kind):
+    from pqm.paper.declared import names
+
+    page = (ROOT / "docs/results.md").read_text()
+    assert [result for result in names(kind) if f"`{result}`" not in page] == []
+
+
+def test_the_version_is_the_same_everywhere():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    newest = re.search(r"^## \[(\S+)\] - (?:unreleased|\d{4}-\d\d-\d\d)$", (ROOT / "CHANGELOG.md").read_text(), flags=re.M)
+    assert newest and newest[1] == version == yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm.evaluate.estimators import (
+from pqm.estimation.estimators import (
     AGGREGATIONS,
     aggregate,
     area_under_curve,
@@ -25,7 +25,7 @@ def columns(samples):
 
 
 def enumerated_best(samples, n):
-    """Over every subset, a fair draw among the best-scored."""
+    """The mean over all subsets; ties are averaged."""
     total, count = Fraction(0), 0
     for subset in combinations(samples, n):
         top = max(score for score, _ in subset)
@@ -127,7 +127,7 @@ def test_no_sample_at_all_is_refused(n):
 
 
 def enumerated_vote(answers, right, weights, n):
-    """Over every ordered draw; ties go to the answer that was drawn first."""
+    """The mean over all ordered draws; ties go to the answer that is drawn first."""
     hits, draws = 0, 0
     for drawn in permutations(range(len(answers)), n):
         totals = {}
@@ -142,7 +142,7 @@ def enumerated_vote(answers, right, weights, n):
 
 
 @pytest.mark.parametrize("case", range(8))
-def test_vote_expects_what_enumeration_gives(case):
+def test_votes_equal_enumeration(case):
     random = np.random.default_rng(case)
     answers = [[None, "1", "2", "3"][code] for code in random.integers(0, 4, size=5)]
     weights = random.choice([0.25, 0.5, 1.0], size=5)
@@ -154,7 +154,7 @@ def test_vote_expects_what_enumeration_gives(case):
 
 
 def test_ties_go_to_the_answer_drawn_first():
-    # "a" ties with "b" at 2 and is drawn before both of them once in three.
+    # "a" ties with "b" at 2, and is drawn before both of them in a third of the draws.
     accuracy = vote(
         ["a", "b", "b"], np.array([True, False, False]), np.array([2.0, 1.0, 1.0]), [3], 20_000, np.random.default_rng(0)
     )

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.first_errors import best_threshold, harmonic_mean, hits, judge_first_errors
+from pqm.estimation.first_errors import best_threshold, harmonic_mean, hits, judge_first_errors
+from pqm.io import formats
 
 scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=6)
 
@@ -16,7 +16,7 @@ def table(rows):
 
 
 def brute_force(rows, threshold):
-    """ProcessBench's F1, one solution after the other."""
+    """F1 as defined by ProcessBench, computed solution by solution."""
     right = {True: [], False: []}
     for step_scores, error in rows:
         found = -1
@@ -68,7 +68,7 @@ def test_a_judge_of_the_truth_is_perfect():
 
 @pytest.fixture
 def files(tmp_path):
-    """Writes graded and scored solutions and gives their paths."""
+    """Write graded and scored solutions, and return their paths."""
 
     def write(name, rows):
         keys = {"question_id": [f"q{number}" for number in range(len(rows))], "sample_id": 0}
@@ -87,7 +87,7 @@ def files(tmp_path):
 
 def test_the_threshold_comes_from_validation_alone(files):
     validation = files("validation", [([5.0, 3.0], 1), ([5.0, 4.0], -1)])  # best: above 3, at most 4
-    test = files("test", [([0.9, 1.0], -1), ([0.9, 0.5], 1)])  # its own best is 0.9; below 3 every step is called wrong
+    test = files("test", [([0.9, 1.0], -1), ([0.9, 0.5], 1)])  # its own best threshold is 0.9; with 3 every step is flagged
     said = judge_first_errors(*test, *validation)
     assert "F1 0.0000" in said
     assert 3 < float(said.rsplit("threshold ", 1)[1]) <= 4
@@ -105,7 +105,7 @@ def test_an_error_beyond_the_scores_is_refused(files):
         judge_first_errors(*files("test", [([1.0], 3), ([1.0], -1)]), *files("validation", [([1.0], -1), ([-1.0], 0)]))
 
 
-def test_truth_that_nobody_knows_is_refused(files):
+def test_unknown_truth_is_refused(files):
     known, unknown = files("known", [([1.0], -1), ([-1.0], 0)]), files("unknown", [([1.0], None)])
     with pytest.raises(PqmError, match="first_error"):
         judge_first_errors(*unknown, *known)

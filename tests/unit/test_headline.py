@@ -31,8 +31,8 @@ def test_each_method_has_its_mean_over_the_cells_at_the_largest_n(headline):
     found = headline(*BCE, *PQM, *PASS, *OTHERS)
     assert found == {"n": 8, "pass@1": 0.4, "bce": 0.625, "pqm-zeta4": 0.6375, "pqm-zeta4 - bce": 0.0125}
     assert list(found) == ["n", "pass@1", "bce", "pqm-zeta4", "pqm-zeta4 - bce"]
-    votes = headline(*BCE, "weak,test,none,self-consistency,none,8,0.7", "weak,test,none,proofreader,min,8,0.25")
-    assert votes == {"n": 8, "self-consistency": 0.7, "proofreader": 0.25, "bce": 0.625}
+    votes = headline(*BCE, "weak,test,none,self-consistency,none,8,0.7", "weak,test,none,step-classifier,min,8,0.25")
+    assert votes == {"n": 8, "self-consistency": 0.7, "step-classifier": 0.25, "bce": 0.625}
 
 
 def test_without_both_methods_there_is_no_difference(headline):

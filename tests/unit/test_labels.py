@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm.labels import Outcome, StepLabeller
+from pqm.labels.monte_carlo import Outcome, StepLabeller
 
 
 class Script:
-    """Completes prefixes by a rule of (prefix, number of the completion), and counts what it was asked for."""
+    """Completes prefixes by a rule of (prefix, number of the completion), and counts the completions."""
 
     def __init__(self, rule):
         self.rule = rule
@@ -30,12 +30,12 @@ class Script:
 
 
 def coin(share):
-    """Right or wrong by chance, the same at every call."""
+    """Right or wrong at random, the same in every call."""
     return lambda prefix, number: Random(f"{prefix} {number}").random() < share
 
 
 def right_before(first_miss):
-    """Every prefix with fewer steps than `first_miss` has one hit, at a completion of its own; longer ones have none."""
+    """Each prefix with fewer steps than `first_miss` has one right completion; longer ones have none."""
     return lambda prefix, number: len(prefix) < first_miss and number == len(prefix) % 4
 
 

@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm.train.losses import IGNORED, bce, first_error, loss_function, mse, orm, pqm, reduce, theorem
+from pqm.errors import PqmError
+from pqm.losses.bce import bce
+from pqm.losses.common.loss import Loss, find, names, read_method
+from pqm.losses.common.steps import IGNORED, reduce
+from pqm.losses.first_error import first_error
+from pqm.losses.mse import mse
+from pqm.losses.orm import orm
+from pqm.losses.pqm import pqm
+from pqm.losses.theorem import theorem
 
 NORMALIZERS = ("factors", "printed", "official")
 RANKING = {"pqm": pqm, "theorem": theorem, "first-error": first_error}
@@ -21,6 +29,10 @@ row = st.lists(st.tuples(score, st.sampled_from([0, 1])), max_size=7)
 rows = st.lists(row, min_size=1, max_size=4)
 
 
+def loss_function(name, zeta, normalizer):
+    return find(name).bind({} if zeta is None else {"zeta": zeta, "normalizer": normalizer})
+
+
 def batch(rows, padding=0, dtype=torch.float64, filler=3.0):
     width = max(1, max(map(len, rows))) + padding
     scores = [[r for r, _ in one] + [filler] * (width - len(one)) for one in rows]
@@ -33,7 +45,7 @@ def one_row(scores, labels, dtype=torch.float64):
 
 
 def factor_costs(correct, negatives, zeta, epsilon):
-    """Cost of slot 0 and of each correct step; slot 0 counts where there is a negative."""
+    """Cost of slot 0 and of each correct step; slot 0 counts if there is a negative."""
     chain, costs = [0.0, *correct], []
     for t in range(len(chain)):
         if t == 0 and not negatives:
@@ -77,7 +89,7 @@ def equation_9(one, zeta, normalizer):
 
 
 @pytest.mark.parametrize("zeta, cost", [(0, 0.4682), (2, 1.0020), (4, 2.1509), (8, 5.8214), (16, 13.813)])
-def test_figure_1_costs_what_the_authors_code_gives(zeta, cost):
+def test_figure_1_costs_as_much_as_in_the_authors_code(zeta, cost):
     digits = len(str(cost).split(".")[1])
     assert round(pqm(*one_row(*FIGURE_1), zeta, "official").item(), digits) == pytest.approx(cost, abs=1e-12)
 
@@ -348,3 +360,69 @@ def test_losses_are_found_by_their_configured_names(name, loss):
     found = loss_function(name, 2.0 if name in RANKING else None, "printed")(*data)
     expected = loss(*data, 2.0, "printed") if name in RANKING else loss(*data)
     assert found.item() == expected.item()
+
+
+def test_every_file_of_the_folder_is_a_loss_and_the_tests_know_it():
+    assert sorted(names()) == sorted([*RANKING, *POINTWISE])
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("bce", {"zeta": 4.0}, "loss bce: unknown key 'zeta'"),
+        ("pqm", {}, "loss pqm: key 'zeta' is missing"),
+        ("pqm", {"zeta": -1.0}, "loss pqm: zeta: Input should be greater than or equal to 0"),
+        ("theorem", {"zeta": 1.0, "normalizer": "half"}, "loss theorem: normalizer: "),
+    ],
+)
+def test_settings_that_a_loss_does_not_take_are_refused(name, settings, message):
+    with pytest.raises(PqmError, match=message):
+        find(name).bind(settings)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("pmq", "no loss 'pmq'; did you mean 'pqm'"),
+        ("no_such_module:loss", "loss no_such_module:loss: cannot be imported"),
+        ("math:no_such_function", "loss math:no_such_function: cannot be imported"),
+        ("math:pi", "loss math:pi: not a function"),
+    ],
+)
+def test_unknown_losses_are_named(name, message):
+    with pytest.raises(PqmError, match=message):
+        find(name)
+
+
+@pytest.mark.parametrize(
+    "name, settings, targets, method, label",
+    [
+        ("pqm", {"zeta": 4.0}, "hard", "pqm-zeta4", "PQM, ζ = 4"),
+        ("pqm", {"zeta": 0.5}, "hard", "pqm-zeta0.5", "PQM, ζ = 0.5"),
+        ("theorem", {"zeta": 2.0}, "hard", "theorem-zeta2", "Eq. 9 (theorem), ζ = 2"),
+        ("first-error", {"zeta": 4.0}, "hard", "first-error-zeta4", "Eq. 12 (first error), ζ = 4"),
+        ("mse", {}, "hard", "mse-hard", "MSE, hard"),
+        ("mse", {}, "soft", "mse-soft", "MSE, soft"),
+        ("bce", {}, "hard", "bce", "BCE"),
+        ("bce", {}, "soft", "bce-soft", "BCE, soft"),
+        ("orm", {}, "hard", "orm", "ORM"),
+    ],
+)
+def test_a_method_is_named_and_read_back(name, settings, targets, method, label):
+    loss = find(name)
+    assert loss.named(settings, targets) == method
+    found = read_method(method)
+    assert found.loss is loss and found.label == label
+
+
+def test_other_methods_are_no_losses():
+    assert read_method("self-consistency") is None and read_method("pqm-zetas") is None
+
+
+def untyped(scores, labels, margin):
+    return scores
+
+
+def test_a_setting_without_type_is_refused():
+    with pytest.raises(PqmError, match="untyped: parameter 'margin' has no type"):
+        Loss(untyped, "untyped").bind({"margin": 1.0})

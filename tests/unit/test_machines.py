@@ -1,4 +1,4 @@
-"""Many processes, devices that are full, jobs that must make room: the same results, whatever happens to the machine."""
+"""Several processes, out-of-memory errors and preemption do not change the results."""
 
 import json
 import os
@@ -20,23 +20,26 @@ from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu
 from small import TRAINING
 
 import pqm.evaluate.scores as scores_stage
-import pqm.rollouts.sampling as sampling
-import pqm.train as train_stage
-from pqm import formats
-from pqm.config import RolloutsConfig, RunConfig
-from pqm.devices import claim
+import pqm.models.sampling.batched as sampling
+import pqm.train.train_step as train_step
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer, score
-from pqm.rollouts import make_rollouts, transformers_engine
-from pqm.train import train
-from pqm.train.data import Batch, parts
-from pqm.train.losses import IGNORED
-from pqm.work import WorkFolder, checkpoint_hash
+from pqm.io import formats
+from pqm.io.shard_cache import ShardCache, checkpoint_hash
+from pqm.losses.common.steps import IGNORED
+from pqm.models.devices import claim
+from pqm.models.sampling import transformers_engine
+from pqm.rollouts.sample import make_rollouts
+from pqm.study.rollouts import RolloutsConfig
+from pqm.study.runs import RunConfig
+from pqm.train.data import LabelledBatch, parts
+from pqm.train.train_step import TrainStep
+from pqm.train.trainer import Trainer, TrainingFiles
 
 ROOT = Path(__file__).parents[2]
-RUN = RunConfig(loss="pqm", zeta=4.0, labels="tiny", backbone="tiny")
+RUN = RunConfig(loss="pqm", loss_settings={"zeta": 4.0}, labels="tiny", backbone="tiny")
 SETTINGS = TRAINING.model_copy(update={"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3})
-OUT = Path("out.parquet")  # what work folders are named after
+OUT = Path("out.parquet")  # the output that names a shard cache
 ROLLOUTS = RolloutsConfig(samples=3, temperature=1.0, max_new_tokens=12, questions_per_batch=3, seed=5)
 
 TrainIn = Callable[..., Path]
@@ -44,13 +47,13 @@ TrainIn = Callable[..., Path]
 
 @pytest.fixture
 def train_in(tmp_path: Path, tables: Any, policy: Path) -> TrainIn:
-    """Trains in a folder of this name, where an earlier try may have left its state."""
+    """Train in a folder of this name, which may contain the state of an earlier attempt."""
 
     def run(name: str, labels: Path = tables.labels, **changes: Any) -> Path:
         training = SETTINGS.model_copy(update=changes)
-        work = WorkFolder(tmp_path / name / "work", "train", tmp_path / name / "model", [RUN, training], [labels])
-        train(RUN, training, 0, labels, tables.labels, policy, tmp_path / name / "model", work)
-        work.finish()
+        cache = ShardCache(tmp_path / name / "cache", "train", tmp_path / name / "model", [RUN, training], [labels])
+        Trainer(RUN, training, 0, TrainingFiles(labels, tables.labels, policy), cache).train(tmp_path / name / "model")
+        cache.finish()
         return tmp_path / name / "model"
 
     return run
@@ -61,7 +64,7 @@ def log_of(folder: Path) -> pd.DataFrame:
 
 
 def in_two(run: Callable[[], Any]) -> None:
-    """Run this in two processes that know each other (gloo), each with no memory of an Accelerator."""
+    """Run a function in two connected processes (gloo), without the state of an earlier Accelerator."""
 
     def process() -> None:
         for state in (AcceleratorState, GradientState, PartialState):
@@ -73,7 +76,7 @@ def in_two(run: Callable[[], Any]) -> None:
 
 
 def calls(function: Callable[..., Any], at: int, do: Callable[[], None]) -> Callable[..., Any]:
-    """The function, which does something else first when it is called for the `at`-th time."""
+    """The function; before its `at`-th call it calls `do`."""
     count = 0
 
     def call(*arguments: Any, **options: Any) -> Any:
@@ -112,8 +115,8 @@ def test_accelerate_reads_its_files(name: str) -> None:
 # ---------------------------------------------------------------- processes and parts
 
 
-def test_parts_hold_every_row_once_and_are_of_one_size() -> None:
-    batch = Batch(torch.arange(20).view(5, 4), torch.ones(5, 2, dtype=torch.long), torch.arange(10.0).view(5, 2))
+def test_parts_contain_every_row_once_and_are_of_one_size() -> None:
+    batch = LabelledBatch(torch.arange(20).view(5, 4), torch.ones(5, 2, dtype=torch.long), torch.arange(10.0).view(5, 2))
     for count in (1, 2, 3, 5, 8):
         cut = parts(batch, count)
         assert len(cut) == count and len({len(part.tokens) for part in cut}) == 1
@@ -140,7 +143,7 @@ def test_parts_and_a_precision_that_is_asked_for(train_in: TrainIn) -> None:
     np.testing.assert_allclose(log_of(half)["loss"], log_of(one)["loss"], rtol=0.1)
 
 
-def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_stop_together_and_continue(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_two(lambda: train_in("whole", accumulation=2))
 
     def told() -> None:
@@ -148,63 +151,63 @@ def test_two_processes_stop_together_and_go_on(train_in: TrainIn, tmp_path: Path
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 143"):
-        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 2, told))
+        patch.setattr(TrainStep, "__call__", calls(TrainStep.__call__, 2, told))
         in_two(lambda: train_in("cut", accumulation=2))
-    (work,) = (tmp_path / "cut" / "work" / "train").iterdir()
-    assert [path.name for path in work.iterdir()] == ["state-00000002"]
+    (cache,) = (tmp_path / "cut" / "cache" / "train").iterdir()
+    assert [path.name for path in cache.iterdir()] == ["state-00000002"]
     with monkeypatch.context() as patch, pytest.raises(Exception, match=r"exit code 9|reset by peer|closed"):
-        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 3, lambda: os._exit(9)))
+        patch.setattr(TrainStep, "__call__", calls(TrainStep.__call__, 3, lambda: os._exit(9)))
         in_two(lambda: train_in("cut", accumulation=2))
     in_two(lambda: train_in("cut", accumulation=2))
     for file in ("model.safetensors", "training.csv"):
         assert (tmp_path / "cut/model" / file).read_bytes() == (tmp_path / "whole/model" / file).read_bytes()
-    assert not list((tmp_path / "cut" / "work" / "train").iterdir())
+    assert not list((tmp_path / "cut" / "cache" / "train").iterdir())
 
 
-# ---------------------------------------------------------------- jobs that must make room
+# ---------------------------------------------------------------- preempted jobs
 
 
 def terminate() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_training_that_is_told_to_stop_goes_on_where_it_was(
+def test_a_stopped_training_resumes(
     train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train_in("whole")
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
-        patch.setattr(train_stage, "_train_step", calls(train_stage._train_step, 4, terminate))
+        patch.setattr(TrainStep, "__call__", calls(TrainStep.__call__, 4, terminate))
         train_in("cut")
     assert end.value.code == 143 and not (tmp_path / "cut/model").exists()
-    assert "state saved after step 4" in capsys.readouterr().err
+    assert "stopped by SIGTERM after step 4; the state is saved" in capsys.readouterr().err
     cut = train_in("cut")
-    assert "going on from step 4" in capsys.readouterr().err
+    assert "continuing from step 4" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in cut.iterdir()} == {path.name: path.read_bytes() for path in whole.iterdir()}
 
 
-def test_sampling_that_is_told_to_stop_loses_no_finished_shard(
+def test_stopped_sampling_loses_no_finished_shard(
     run_cli: Any, settings: Any, tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = [settings("rollouts", **ROLLOUTS.model_dump()), "--policy", policy, "--questions", tables.questions]
 
     def run(name: str) -> int:
-        return run_cli("rollouts", "sample", *inputs, "--output", tmp_path / name, "--work", tmp_path / "work")[0]
+        return run_cli("rollouts", "sample", *inputs, "--output", tmp_path / name, "--cache", tmp_path / "cache")[0]
 
     assert run("whole.parquet") == 0
     with monkeypatch.context() as patch:
         patch.setattr(transformers_engine, "sample", calls(transformers_engine.sample, 2, terminate))
         assert run("cut.parquet") == 143
-    assert [path.name for path in (tmp_path / "work").rglob("*") if path.is_file()] == ["shard-000000.pickle"]
+    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["shard-000000.pickle"]
     assert not (tmp_path / "cut.parquet").exists() and not list(tmp_path.rglob("*.part"))
     assert run("cut.parquet") == 0
     assert (tmp_path / "cut.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
-# ---------------------------------------------------------------- memory that is full
+# ---------------------------------------------------------------- full memory
 
 
 def full_above(rows: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of a model and tokens [rows, ..], on a device that takes so many rows."""
+    """A function of a model and tokens [rows, ..], on a device with memory for `rows` rows."""
 
     def call(model: Any, tokens: Any, *more: Any) -> Any:
         if len(tokens) > rows:
@@ -218,30 +221,30 @@ def test_training_in_smaller_parts_is_the_same_training(
     train_in: TrainIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train_in("whole")
-    monkeypatch.setattr(train_stage, "scores_at", full_above(3, train_stage.scores_at))
+    monkeypatch.setattr(train_step, "scores_at", full_above(3, train_step.scores_at))
     cut = train_in("cut")
-    assert "out of memory: each process now reads its share of a step in 2 parts" in capsys.readouterr().err
+    assert "out of memory: each process now reads its rows of a step in 2 parts" in capsys.readouterr().err
     np.testing.assert_allclose(log_of(cut), log_of(whole), atol=1e-6)
 
 
 def test_validation_in_smaller_batches(train_in: TrainIn, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train_in("whole")
-    monkeypatch.setattr(train_stage, "step_scores", calls(train_stage.step_scores, 3, out_of_memory))
+    monkeypatch.setattr(train_step, "step_scores", calls(train_step.step_scores, 3, out_of_memory))
     np.testing.assert_allclose(log_of(train_in("cut")), log_of(whole), atol=1e-6)
 
 
 def test_training_for_which_one_solution_is_too_much(train_in: TrainIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_stage, "scores_at", full_above(0, train_stage.scores_at))
+    monkeypatch.setattr(train_step, "scores_at", full_above(0, train_step.scores_at))
     with pytest.raises(PqmError, match="one solution at a time"):
         train_in("never")
 
 
 def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_stage, "scores_at", full_above(5, train_stage.scores_at))
-    with pytest.raises(Exception, match=r"the same command goes on there|reset by peer|closed"):
+    monkeypatch.setattr(train_step, "scores_at", full_above(5, train_step.scores_at))
+    with pytest.raises(Exception, match=r"run the same command again to resume from the last saved state|reset by peer|closed"):
         in_two(lambda: train_in("cut"))
-    (work,) = (tmp_path / "cut" / "work" / "train").iterdir()
-    assert (work / "parts").read_text() == "2"
+    (cache,) = (tmp_path / "cut" / "cache" / "train").iterdir()
+    assert (cache / "parts").read_text() == "2"
     in_two(lambda: train_in("cut"))
     monkeypatch.undo()
     np.testing.assert_allclose(log_of(tmp_path / "cut/model"), log_of(train_in("whole")), atol=1e-5)
@@ -250,7 +253,7 @@ def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path:
 def test_sampling_with_fewer_rows_draws_the_same_samples(
     tables: Any, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "whole", "rollouts", OUT, [], []))
+    whole = make_rollouts(ROLLOUTS, policy, tables.questions, ShardCache(tmp_path / "whole", "rollouts", OUT, [], []))
     one_batch = sampling._sample
 
     def small(*arguments: Any) -> Any:
@@ -260,12 +263,12 @@ def test_sampling_with_fewer_rows_draws_the_same_samples(
         return one_batch(*arguments)
 
     monkeypatch.setattr(sampling, "_sample", small)
-    fewer = make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "fewer", "rollouts", OUT, [], []))
-    assert "out of memory: at most 5 samples at a time" in capsys.readouterr().err
+    fewer = make_rollouts(ROLLOUTS, policy, tables.questions, ShardCache(tmp_path / "fewer", "rollouts", OUT, [], []))
+    assert "out of memory: continuing with at most 5 samples at a time" in capsys.readouterr().err
     pd.testing.assert_frame_equal(fewer, whole, rtol=1e-6)
     monkeypatch.setattr(sampling, "_sample", lambda *_: out_of_memory())
     with pytest.raises(PqmError, match="out of memory with one sample"):
-        make_rollouts(ROLLOUTS, policy, tables.questions, WorkFolder(tmp_path / "never", "rollouts", OUT, [], []))
+        make_rollouts(ROLLOUTS, policy, tables.questions, ShardCache(tmp_path / "never", "rollouts", OUT, [], []))
 
 
 def test_scoring_in_smaller_batches_gives_the_same_scores(
@@ -273,13 +276,13 @@ def test_scoring_in_smaller_batches_gives_the_same_scores(
 ) -> None:
     def scores(name: str) -> pd.DataFrame:
         scorer = Scorer([checkpoint], "reward", 256)
-        return score(scorer, tables.questions, [tables.rollouts], WorkFolder(tmp_path / name, "evaluate", OUT, [], []))[0][0]
+        return score(scorer, tables.questions, [tables.rollouts], ShardCache(tmp_path / name, "evaluate", OUT, [], []))[0][0]
 
     whole = scores("whole")
     monkeypatch.setattr(scores_stage, "step_scores", calls(calls(scores_stage.step_scores, 2, out_of_memory), 4, out_of_memory))
     halves = scores("halves")
     said = capsys.readouterr().err
-    assert "batches of 128 tokens from here on" in said and "batches of 64 tokens" in said
+    assert "continuing with batches of 128 tokens" in said and "batches of 64 tokens" in said
     for one, other in zip(whole["step_scores"], halves["step_scores"]):
         np.testing.assert_allclose(one, other, atol=1e-6)
     monkeypatch.setattr(scores_stage, "step_scores", lambda *_: out_of_memory())
@@ -287,7 +290,7 @@ def test_scoring_in_smaller_batches_gives_the_same_scores(
         scores("never")
 
 
-# ---------------------------------------------------------------- longer than a model reads
+# ---------------------------------------------------------------- too long for the model
 
 
 def test_solutions_too_long_to_train_on_are_left_out_and_counted(
@@ -313,17 +316,17 @@ def test_solutions_too_long_to_score_are_refused(tables: Any, checkpoint: Path, 
     formats.write(table, formats.ROLLOUTS, tmp_path / "long.parquet")
     name, number = table["question_id"][5], table["sample_id"][5]
     with pytest.raises(PqmError, match=rf"long\.parquet: 1 of 24 .* 160 positions.*{name}'?, sample {number}, \d+ tokens"):
-        work = WorkFolder(tmp_path / "work", "evaluate", OUT, [], [])
-        score(Scorer([checkpoint], "reward", 256), tables.questions, [tmp_path / "long.parquet"], work)
+        cache = ShardCache(tmp_path / "cache", "evaluate", OUT, [], [])
+        score(Scorer([checkpoint], "reward", 256), tables.questions, [tmp_path / "long.parquet"], cache)
 
 
 # ---------------------------------------------------------------- GPUs
 
 
 def on_gpus(count: int, command: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """A job with GPUs of its own, of three that this machine is said to have."""
+    """A job with exclusive GPUs from CUDA_VISIBLE_DEVICES."""
     everything = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(ROOT / "src")} | environment
-    arguments = [sys.executable, "-m", "pqm.devices", str(count), "sh", "-c", command]
+    arguments = [sys.executable, "-m", "pqm.models.devices", str(count), "sh", "-c", command]
     return subprocess.Popen(arguments, env=everything, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -348,7 +351,7 @@ def test_jobs_at_the_same_time_have_different_gpus(tmp_path: Path) -> None:
     assert sorted(given) == [1, 1, 1, 1, 2, 2] and most >= 2 and not busy
 
 
-def test_a_killed_job_gives_its_gpu_back(tmp_path: Path) -> None:
+def test_a_killed_job_releases_its_gpu(tmp_path: Path) -> None:
     first = on_gpus(1, "echo ready; exec sleep 60", tmp_path, CUDA_VISIBLE_DEVICES="7")
     assert first.stdout is not None and first.stdout.readline() == "ready\n"
     second = on_gpus(1, "echo $CUDA_VISIBLE_DEVICES", tmp_path, CUDA_VISIBLE_DEVICES="7")
@@ -362,7 +365,7 @@ def test_a_killed_job_gives_its_gpu_back(tmp_path: Path) -> None:
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     job = on_gpus(2, "echo never", tmp_path, CUDA_VISIBLE_DEVICES="0")
     output, error = job.communicate(timeout=30)
-    assert job.returncode == 1 and output == "" and error == "pqm: 2 GPUs asked for, 1 are here (0)\n"
+    assert job.returncode == 1 and output == "" and error == "pqm: 2 GPUs requested, but only 1 available (0)\n"
 
 
 @pytest.mark.parametrize(
@@ -378,5 +381,5 @@ def test_gpus_of_this_machine(count: int, listing: str | None, tmp_path: Path, m
     assert job.returncode == 3
 
 
-def test_a_claim_takes_no_more_than_it_needs(tmp_path: Path) -> None:
+def test_a_claim_locks_no_more_than_it_needs(tmp_path: Path) -> None:
     assert [claim(["a", "b", "c"], count, tmp_path) for count in (1, 2)] == [["a"], ["b", "c"]]

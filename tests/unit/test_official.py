@@ -1,4 +1,4 @@
-"""What the authors of the paper published, read and measured as they do."""
+"""The authors' files and protocol."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from pqm import formats
 from pqm.errors import PqmError
 from pqm.evaluate.conversion import TEMPLATES, convert
 from pqm.evaluate.official import first_n_vote, official_table
 from pqm.evaluate.scores import Scorer
+from pqm.io import formats
 from pqm.rollouts.published import read_solutions, split_numbered_steps
 
 # ---------------------------------------------------------------- evaluation files
@@ -44,7 +44,7 @@ def written(folder, content):
     return path
 
 
-def test_evaluation_files_become_rollouts_and_odd_counts_are_said(tmp_path, asked, capsys):
+def test_evaluation_files_become_rollouts_and_odd_counts_are_reported(tmp_path, asked, capsys):
     content = [
         {
             "question": "what is q-1 ?",
@@ -84,7 +84,7 @@ def test_steps_are_cut_and_numbered_as_in_the_authors_code(text):
         ([{"question": "what is q-0 ?", "responses": []}], "no solution"),
     ],
 )
-def test_malformed_evaluation_files_are_told(tmp_path, asked, content, told):
+def test_malformed_evaluation_files_are_refused(tmp_path, asked, content, told):
     with pytest.raises(PqmError, match=re.escape(told)):
         read_solutions("pqm", written(tmp_path, content), asked, None)
 
@@ -119,7 +119,7 @@ def tables(folder, questions, samples, seed):
 
 
 def brute_force(rows, n, verdict):
-    """The authors' loops, question by question."""
+    """The authors' computation, question by question."""
     hits = {"best-of-n": [], "best-of-n + self-consistency": [], "self-consistency": [], "pass@n": []}
     for question in sorted({row["question_id"] for row in rows}):
         first = [row for row in rows if row["question_id"] == question][:n]
@@ -151,7 +151,7 @@ def test_ties_of_votes_go_to_the_first():
     assert first_n_vote(["a", None, None], np.array([True, False, False]), np.ones(3), 3) == 0.0
 
 
-def test_too_few_samples_are_told(tmp_path):
+def test_too_few_samples_are_refused(tmp_path):
     tables(tmp_path, questions=2, samples=4, seed=0)
     with pytest.raises(PqmError, match="4 samples, but n = 8"):
         official_table(tmp_path / "grades.parquet", tmp_path / "scores.parquet", "min", [8])
@@ -184,7 +184,7 @@ QUESTION, SOLUTIONS = "what is 2 + 3 ?", ["2 + 3 = 5 Step 2: The answer is: 5", 
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory):
-    """A byte-level tokenizer and an untrained model, as a hub would give them, and the authors' model made of it."""
+    """A byte-level tokenizer and an untrained model in a `transformers` folder, and the same model in the authors' layout."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -211,7 +211,7 @@ def their_scores(model, tokenizer, template, text):
 
 
 def saved(state, folder, layout):
-    """The state dict as a trainer may have written it."""
+    """The state dict in a file layout that trainers write."""
     folder.mkdir()
     state = {name: tensor.clone() for name, tensor in state.items()}
     if layout == "file":
@@ -254,13 +254,13 @@ def test_bfloat16_stays_and_a_head_without_bias_is_ours(tmp_path, backbone):
 @pytest.mark.parametrize(
     "change, told",
     [
-        (lambda state: state.pop("v_head.summary.weight"), "has no weights 'v_head.summary.weight'"),
+        (lambda state: state.pop("v_head.summary.weight"), "the weights 'v_head.summary.weight' are missing"),
         (lambda state: state.pop("pretrained_model.model.norm.weight"), "model.norm.weight: shape none"),
-        (lambda state: state.update(extra=torch.zeros(2)), "extra: shape (2,), but a model like"),
+        (lambda state: state.update(extra=torch.zeros(2)), "extra: shape (2,); expected none for a model like"),
         (lambda state: state.update({"v_head.summary.weight": torch.zeros(1, 8)}), "score.weight: shape (1, 8)"),
         (
             lambda state: state.update({"pretrained_model.model.embed_tokens.weight": torch.zeros(9, 32)}),
-            "9 embedded tokens, but",
+            "9 token embeddings, but",
         ),
     ],
 )

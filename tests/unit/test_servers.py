@@ -1,4 +1,4 @@
-"""Sampling from a server: what is asked, what is kept, and every way in which a server fails."""
+"""Sampling from a server: requests, samples, and all kinds of failures."""
 
 import json
 import math
@@ -18,16 +18,18 @@ import pandas as pd
 import pytest
 import tenacity.nap
 
-from pqm import formats
-from pqm.config import EvaluationConfig, PolicyConfig, ServerConfig
 from pqm.errors import PqmError
-from pqm.evaluate import reference_metrics
-from pqm.policies import write_policy
-from pqm.policies.served import serve
-from pqm.rollouts import load_policy
-from pqm.rollouts.engine import Request
-from pqm.solution import SolutionFormat
-from pqm.study import load_study
+from pqm.evaluate.metrics import reference_metrics
+from pqm.io import formats
+from pqm.models.policy import load_policy
+from pqm.models.sampling.engine import Request
+from pqm.models.server import serve
+from pqm.policies.models import write_policy
+from pqm.solution_format import SolutionFormat
+from pqm.study.evaluation import EvaluationConfig
+from pqm.study.layout import Layout
+from pqm.study.models import PolicyConfig, ServerConfig
+from pqm.study.reading import load_study
 
 ROLLOUTS = {"samples": 3, "temperature": 0.5, "max_new_tokens": 20, "questions_per_batch": 2, "seed": 1}
 
@@ -38,7 +40,7 @@ def completion(text: str, tokens: int = 5, finish_reason: str | None = "stop", *
 
 
 class Server:
-    """A server whose answers a test sets: `answer` takes a request's body and gives status, headers and content."""
+    """A server with responses set by a test: `answer` maps the body of a request to status, headers and content."""
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -97,7 +99,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds between attempts, which no test waits for."""
+    """The seconds between attempts; tests do not wait for them."""
     waited: list[float] = []
     monkeypatch.setattr(tenacity.nap, "time", SimpleNamespace(sleep=waited.append))
     return waited
@@ -118,7 +120,7 @@ def sample(policy, tables, settings, tmp_path, run_cli):
     def run(**changes: Any) -> tuple[int, str, Path]:
         output = tmp_path / "rollouts.parquet"
         config = settings("rollouts", **ROLLOUTS | changes)
-        options = ("--output", output, "--policy", policy, "--questions", tables.questions, "--work", tmp_path / "work")
+        options = ("--output", output, "--policy", policy, "--questions", tables.questions, "--cache", tmp_path / "cache")
         return *run_cli("rollouts", "sample", config, *options), output
 
     return run
@@ -159,7 +161,7 @@ def test_no_more_requests_at_once_than_allowed(server, policy):
     assert server.most_in_flight == 4
 
 
-def test_cut_samples_are_kept_and_marked(server, sample, capsys):
+def test_truncated_samples_are_kept_and_recorded_as_such(server, sample, capsys):
     server.answer = lambda body: (200, {}, completion("step", tokens=20 if body["seed"] % 2 else 7, finish_reason="length"))
     code, error, output = sample(questions_per_batch=100)
     assert code == 0
@@ -167,7 +169,7 @@ def test_cut_samples_are_kept_and_marked(server, sample, capsys):
     assert set(rollouts["finish_reason"]) == {"length"}
     short = int((rollouts["n_tokens"] == 7).sum())
     assert 0 < short < len(rollouts)
-    assert f"cut {short} samples before 20 tokens" in error
+    assert f"truncated {short} samples before 20 tokens" in error
 
 
 def test_log_probabilities_are_summed(server, policy):
@@ -185,7 +187,7 @@ def test_log_probabilities_are_summed(server, policy):
     assert math.isnan(one.log_likelihood)
 
 
-def test_a_busy_server_is_asked_again_when_it_says(server, policy, waits):
+def test_a_busy_server_is_asked_again_after_the_time_in_its_header(server, policy, waits):
     busy = iter([(429, {"Retry-After": "7"}, {"error": {"message": "slow down"}}), (503, {}, {})])
     server.answer = lambda body: next(busy, (200, {}, completion("at last")))
     [[one]] = load_policy(policy)[0].sample([Request("a", "prompt", 1)], 1.0, 8, 1)
@@ -198,16 +200,16 @@ CUT = (200, {"Content-Length": "500"}, b'{"choices": [')
 FAILURES = {
     "busy": (
         (429, {"Retry-After": "2"}, {"error": {"message": "slow down"}}),
-        "the server answered 429 (slow down); gave up after 3",
+        "the server responded with 429 (slow down); gave up after 3",
     ),
-    "broken": ((500, {}, {"detail": "out of memory"}), "the server answered 500 (out of memory); gave up after 3 attempts"),
-    "cut": (CUT, "the answer was cut"),
-    "not JSON": ((200, {}, b"<html>proxy</html>"), "the answer is not JSON but '<html>proxy</html>'; gave up after 3 attempts"),
-    "no choice": ((200, {}, {"choices": [], "usage": {"completion_tokens": 0}}), "the server gave 0 choices, 1 was asked for"),
-    "another shape": ((200, {}, {"choices": [{"text": 3}]}), "has another shape than the protocol's (choices.0.text"),
+    "broken": ((500, {}, {"detail": "out of memory"}), "the server responded with 500 (out of memory); gave up after 3 attempts"),
+    "cut": (CUT, "the response was interrupted"),
+    "not JSON": ((200, {}, b"<html>proxy</html>"), "the response is not JSON: '<html>proxy</html>'; gave up after 3 attempts"),
+    "no choice": ((200, {}, {"choices": [], "usage": {"completion_tokens": 0}}), "the server returned 0 choices; expected 1"),
+    "another shape": ((200, {}, {"choices": [{"text": 3}]}), "the response does not follow the protocol (choices.0.text"),
     "aborted": ((200, {}, completion("x", finish_reason="abort")), "finish_reason 'abort'; expected stop or length"),
-    "too long": ((400, {}, {"error": {"message": "context length is 8"}}), "the server answered 400 (context length is 8)"),
-    "gone": ((404, {}, {"object": "error", "message": "no such model"}), "the server answered 404 (no such model)"),
+    "too long": ((400, {}, {"error": {"message": "context length is 8"}}), "the server responded with 400 (context length is 8)"),
+    "gone": ((404, {}, {"object": "error", "message": "no such model"}), "the server responded with 404 (no such model)"),
 }
 
 
@@ -252,7 +254,7 @@ def test_the_verb_becomes_the_server(tmp_path):
         tmp_path / "served",
     )
     running = tmp_path / "running.json"
-    with pytest.raises(PqmError, match="names a command; start it with `pqm policies serve"):
+    with pytest.raises(PqmError, match="its server must be started; run `pqm policies serve"):
         load_policy(tmp_path / "served")
     verb = [sys.executable, "-m", "pqm.cli", "policies", "serve", str(tmp_path / "served"), "--output", str(running)]
     process = subprocess.Popen(verb, stderr=subprocess.DEVNULL, env=os.environ)
@@ -266,7 +268,7 @@ def test_the_verb_becomes_the_server(tmp_path):
     finally:
         process.kill()
         process.wait()
-    with pytest.raises(PqmError, match="the server that was started there has ended; its log says why"):
+    with pytest.raises(PqmError, match="the server has stopped; see its log"):
         load_policy(tmp_path / "served", server=running)
 
 
@@ -288,9 +290,12 @@ PICK = {"pretraining": "p", "metric": "pass_at_1"}
 MISTAKES = {
     "nothing": ({}, "give exactly one of pick"),
     "both": ({"pick": PICK, "server": {"url": "http://x/v1", "model": "m"}, "format": FORM}, "give exactly one of pick"),
-    "no format": ({"server": {"url": "http://x/v1", "model": "m"}}, "a model from elsewhere states its format"),
+    "no format": (
+        {"server": {"url": "http://x/v1", "model": "m"}},
+        "format is required for every model except a picked snapshot",
+    ),
     "two places": ({"server": {"url": "u", "command": "c {port}", "model": "m"}, "format": FORM}, "give either url"),
-    "no port": ({"server": {"command": "serve", "model": "m"}, "format": FORM}, "command must say {port}"),
+    "no port": ({"server": {"command": "serve", "model": "m"}, "format": FORM}, "command must contain {port}"),
     "study's own": ({"server": {"url": "u", "model": "m", "body": {"top_p": 0.9}}, "format": FORM}, "top_p is set by the study"),
 }
 
@@ -311,19 +316,19 @@ def test_the_policys_likelihood_is_no_reference_where_it_is_unknown(tables, tmp_
         policies=("tiny",), benchmarks=("test",), validation="test", audit="test", reference_backbone="b", n=(1, 2),
         vote_subsets=200, batch_tokens=64, seed=0,
     )  # fmt: skip
-    for folder in ("grades", "rollouts", "scores/likelihood", "scores/proofreader"):
-        (tmp_path / folder / "tiny").mkdir(parents=True)
+    layout = Layout(str(tmp_path), str(tmp_path))
     rollouts = formats.read(tables.rollouts, formats.ROLLOUTS)
-    formats.write(formats.read(tables.grades, formats.GRADES), formats.GRADES, tmp_path / "grades/tiny/test.parquet")
-    for kind in ("likelihood", "proofreader"):
-        formats.write(formats.read(tables.scores, formats.SCORES), formats.SCORES, tmp_path / f"scores/{kind}/tiny/test.parquet")
+    formats.write(formats.read(tables.grades, formats.GRADES), formats.GRADES, Path(layout.grades("tiny", "test")))
+    for kind in ("likelihood", "step-classifier"):
+        scores = Path(layout.scores(f"references/{kind}", "tiny", "test"))
+        formats.write(formats.read(tables.scores, formats.SCORES), formats.SCORES, scores)
 
     def methods(frame: pd.DataFrame) -> set[str]:
-        formats.write(frame, formats.ROLLOUTS, tmp_path / "rollouts/tiny/test.parquet")
-        return set(reference_metrics(config, tmp_path / "grades", tmp_path / "rollouts", tmp_path / "scores")["method"])
+        formats.write(frame, formats.ROLLOUTS, Path(layout.rollouts("tiny", "test")))
+        return set(reference_metrics(config, layout)["method"])
 
     known = methods(rollouts)
-    assert "policy-likelihood" in known and "left out" not in capsys.readouterr().err
+    assert "policy-likelihood" in known and "skipped" not in capsys.readouterr().err
     rollouts.loc[0, "log_likelihood"] = float("nan")
     assert methods(rollouts) == known - {"policy-likelihood"}
-    assert "tiny, test: samples without log_likelihood; the reference policy-likelihood is left out" in capsys.readouterr().err
+    assert "tiny, test: samples without log_likelihood; the reference policy-likelihood is skipped" in capsys.readouterr().err

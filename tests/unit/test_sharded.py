@@ -1,4 +1,4 @@
-"""Training with weights that two processes share, by each of config/accelerate's ways; ZeRO-3 where `deepspeed` is installed."""
+"""Training with weights sharded over two processes, with each file of config/accelerate; ZeRO-3 needs `deepspeed`."""
 
 import importlib.util
 import os
@@ -19,15 +19,15 @@ NO_DEEPSPEED = pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None,
 
 
 @pytest.mark.parametrize(("way", "by"), [("fsdp2", "FSDP"), pytest.param("zero3", "DEEPSPEED", marks=NO_DEEPSPEED)])
-def test_shared_weights_stop_and_go_on_and_end_as_one_process_does(
+def test_shared_weights_stop_and_continue_and_end_as_one_process_does(
     way: str, by: str, run_cli: Any, write_study: Any, tables: SimpleNamespace, policy: Path, tmp_path: Path
 ) -> None:
-    run = {"loss": "pqm", "zeta": 4.0, "labels": "tiny", "backbone": "tiny"}
+    run = {"loss": "pqm", "loss_settings": {"zeta": 4.0}, "labels": "tiny", "backbone": "tiny"}
     training = TRAINING.model_dump(mode="json") | {"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3}
 
     def arguments(name: str, **changes: Any) -> list[str]:
         inputs = {"labels": tables.labels, "validation": tables.labels, "backbone": policy, "seed": 0}
-        places = {"output": tmp_path / name, "work": tmp_path / f"work-{name}"}
+        places = {"output": tmp_path / name, "cache": tmp_path / f"cache-{name}"}
         study = write_study(name, training=training | changes, runs={"tiny": run})
         options = [f"--{option}={value}" for option, value in (inputs | places).items()]
         return ["train", str(study), "tiny", *options]
@@ -41,9 +41,11 @@ def test_shared_weights_stop_and_go_on_and_end_as_one_process_does(
 
     assert run_cli(*arguments("one"))[0] == 0
     stopped = launch(stop_at=4)
-    assert "state saved after step 4" in stopped.stderr and not (tmp_path / way).exists(), stopped.stderr
+    assert "stopped by SIGTERM after step 4; the state is saved" in stopped.stderr and not (tmp_path / way).exists(), (
+        stopped.stderr
+    )
     ended = launch(stop_at=0)
-    assert ended.returncode == 0 and "going on from step 4" in ended.stderr, ended.stderr
+    assert ended.returncode == 0 and "continuing from step 4" in ended.stderr, ended.stderr
     assert f"shared by {by}" in ended.stderr
     one, shared = (pd.read_csv(tmp_path / name / "training.csv") for name in ("one", way))
     np.testing.assert_allclose(shared, one, atol=1e-5)

@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pqm.paper.statistics import Bootstrap, compare, draw, holm, interval, smallest_difference, summarise
+from pqm.estimation.statistics import Bootstrap, compare, draw, holm, interval, smallest_difference, summarise
 
 CONFIDENCE = 0.95
 
@@ -200,7 +200,7 @@ def test_a_single_cluster_shows_nothing():
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=7), st.sampled_from([0.01, 0.05, 0.2, 0.5]))
 @hypothesis_settings(max_examples=100, deadline=None)
 def test_holm_is_the_closed_test_of_bonferroni(p, alpha):
-    """A hypothesis falls where every set of hypotheses that holds it is rejected by Bonferroni."""
+    """A hypothesis is rejected if every set of hypotheses that contains it is rejected by Bonferroni."""
     rejected = [
         all(
             min(p[index] for index in group) * len(group) <= alpha
@@ -246,30 +246,30 @@ def metric_rows(benchmark, method, accuracy, cluster_size=1):
     )
 
 
-def test_summary_has_a_row_a_cell_with_its_mean_and_interval():
-    stories, harder = accuracies(0, (2, 40)), accuracies(1, (1, 30))
+def test_summary_has_one_row_per_cell_with_its_mean_and_interval():
+    problems, harder = accuracies(0, (2, 40)), accuracies(1, (1, 30))
     metrics = pd.concat(
         [
-            metric_rows("stories", "pqm", stories),
-            metric_rows("stories", "bce", stories - 0.1),
+            metric_rows("word-problems", "pqm", problems),
+            metric_rows("word-problems", "bce", problems - 0.1),
             metric_rows("harder", "pqm", harder),
         ]
     )
     table = summarise(metrics, CONFIDENCE, 500, seed=0).set_index(["benchmark", "method"])
     assert len(table) == 3
-    assert table.loc[("stories", "pqm"), "accuracy"] == pytest.approx(stories.mean())
+    assert table.loc[("word-problems", "pqm"), "accuracy"] == pytest.approx(problems.mean())
     assert table.loc[("harder", "pqm"), "accuracy"] == pytest.approx(harder.mean())
-    assert table["questions"].to_dict() == {("stories", "pqm"): 40, ("stories", "bce"): 40, ("harder", "pqm"): 30}
-    assert table["seeds"].to_dict() == {("stories", "pqm"): 2, ("stories", "bce"): 2, ("harder", "pqm"): 1}
+    assert table["questions"].to_dict() == {("word-problems", "pqm"): 40, ("word-problems", "bce"): 40, ("harder", "pqm"): 30}
+    assert table["seeds"].to_dict() == {("word-problems", "pqm"): 2, ("word-problems", "bce"): 2, ("harder", "pqm"): 1}
     assert (table["low"] < table["accuracy"]).all()
     assert (table["accuracy"] < table["high"]).all()
     for bound in ("low", "high"):
-        shift = table.loc[("stories", "pqm"), bound] - table.loc[("stories", "bce"), bound]
+        shift = table.loc[("word-problems", "pqm"), bound] - table.loc[("word-problems", "bce"), bound]
         assert shift == pytest.approx(0.1)
 
 
 def test_summary_does_not_depend_on_the_order_of_rows():
-    metrics = metric_rows("stories", "pqm", accuracies(0, (2, 40)), cluster_size=4)
+    metrics = metric_rows("word-problems", "pqm", accuracies(0, (2, 40)), cluster_size=4)
     shuffled = metrics.sample(frac=1, random_state=0)
     columns = ["accuracy", "low", "high"]
     assert summarise(shuffled, CONFIDENCE, 500, 0)[columns].to_numpy() == pytest.approx(
@@ -279,5 +279,7 @@ def test_summary_does_not_depend_on_the_order_of_rows():
 
 def test_summary_uses_the_clusters_of_the_table():
     accuracy = np.repeat(accuracies(0, (1, 30)), 4, axis=1)
-    single, clustered = (summarise(metric_rows("stories", "pqm", accuracy, size), CONFIDENCE, 2000, 0).iloc[0] for size in (1, 4))
+    single, clustered = (
+        summarise(metric_rows("word-problems", "pqm", accuracy, size), CONFIDENCE, 2000, 0).iloc[0] for size in (1, 4)
+    )
     assert clustered["high"] - clustered["low"] > 1.6 * (single["high"] - single["low"])

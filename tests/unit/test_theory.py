@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm.paper.theory import Process, chain, q_star, two_roads, violations
+from pqm.estimation.theory import Process, chain, q_star, two_roads, violations
 
 FIGURE_1 = [1.68, 2.76, 3.22, -0.93, -1.67, -1.72]
 chances = st.floats(0.02, 0.98)
@@ -63,7 +63,7 @@ def test_two_roads_keep_the_assumption_and_break_the_order():
     assert after_right > 0.8 > 0.1 > after_wrong
     assert roads.violated() > 0
     q = q_star(roads)
-    assert q[1, 1] < q[0, 0] < q[1, 0]  # the right step onto the hard road lowers Q
+    assert q[1, 1] < q[0, 0] < q[1, 0]  # a right step onto the hard road lowers Q
 
 
 def test_bce_is_the_limit_where_steps_are_certain():
@@ -104,7 +104,7 @@ def test_violations_of_mixed_labels_follow_the_order_within_each_kind():
     assert violations([2.0, -2.0, 1.0, -1.0], [True, False, True, False], 0.0) == (2, 4)
 
 
-def test_a_process_says_its_assumption():
+def test_assumption_of_a_process():
     process = Process(
         np.array([[[0.8, 0.2], [0.3, 0.7]], [[0.6, 0.4], [0.1, 0.9]]]), np.array([True, False]), np.array([1.0, 0.0])
     )

@@ -14,34 +14,35 @@ from hypothesis import strategies as st
 from small import TRAINING
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
-from pqm import formats
-from pqm.config import RunConfig
 from pqm.errors import PqmError
-from pqm.reward_model import Encoded, Encoder, load_reward_model, reward_model
-from pqm.solution import SolutionFormat
-from pqm.train import _Schedule, scores_at, train
-from pqm.train.data import Example, batches, collate, examples, stream
-from pqm.train.losses import IGNORED, reduce
-from pqm.work import WorkFolder, checkpoint_hash, content_hash
+from pqm.io import formats
+from pqm.io.shard_cache import ShardCache, checkpoint_hash, content_hash
+from pqm.losses.common.steps import IGNORED, reduce
+from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model
+from pqm.solution_format import SolutionFormat
+from pqm.study.runs import RunConfig
+from pqm.train.data import TrainingExample, batches, collate, examples, stream
+from pqm.train.train_step import scores_at
+from pqm.train.trainer import Schedule, Trainer, TrainingFiles
 
-LOSSES = ("pqm", "theorem", "first-error", "bce", "mse", "orm")
+RANKING, POINTWISE = ("pqm", "theorem", "first-error"), ("bce", "mse", "orm")
 
 
 def run_config(loss: str, **more: Any) -> RunConfig:
-    zeta = {"zeta": 4.0} if loss in LOSSES[:3] else {}
-    return RunConfig.model_validate({"loss": loss, "labels": "tiny", "backbone": "tiny", **zeta, **more})
+    settings = {"loss_settings": {"zeta": 4.0}} if loss in RANKING else {}
+    return RunConfig.model_validate({"loss": loss, "labels": "tiny", "backbone": "tiny", **settings, **more})
 
 
 @pytest.fixture(scope="module")
 def trained(tables: Any, policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Trains a reward model on the tiny label table and gives its folder."""
+    """Train a reward model on the tiny label table, and return its folder."""
 
     def run(loss: str, seed: int = 0, labels: Path = tables.labels, more: dict[str, Any] | None = None, **training: Any) -> Path:
         folder = tmp_path_factory.mktemp("train")
         config, shared = run_config(loss, **more or {}), TRAINING.model_copy(update=training)
-        work = WorkFolder(folder / "work", "train", folder / "model", [config, shared, str(seed)], [labels])
-        train(config, shared, seed, labels, tables.labels, policy, folder / "model", work)
-        work.finish()
+        cache = ShardCache(folder / "cache", "train", folder / "model", [config, shared, str(seed)], [labels])
+        Trainer(config, shared, seed, TrainingFiles(labels, tables.labels, policy), cache).train(folder / "model")
+        cache.finish()
         return folder / "model"
 
     return run
@@ -53,7 +54,7 @@ def learned(trained: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(tables: Any, policy: Path) -> list[Example]:
+def data(tables: Any, policy: Path) -> list[TrainingExample]:
     encoder = Encoder(AutoTokenizer.from_pretrained(policy), SolutionFormat())
     return examples(formats.read(tables.labels, formats.LABELS), encoder, "hard")
 
@@ -73,7 +74,7 @@ def test_training_lowers_the_loss_and_orders_the_steps(learned):
     assert log["step"].iloc[-1] <= 50
 
 
-@pytest.mark.parametrize("loss", ["bce", "mse", "orm"])
+@pytest.mark.parametrize("loss", POINTWISE)
 def test_pointwise_losses_fall_too(loss, trained):
     log = log_of(trained(loss, epochs=8.0, checkpoint_every=8))
     assert log["loss"].iloc[-1] < log["loss"].iloc[0]
@@ -89,10 +90,16 @@ def test_other_seed_other_bits(trained):
     assert checkpoint_hash(trained("pqm", seed=0)) != checkpoint_hash(trained("pqm", seed=1))
 
 
-@pytest.mark.parametrize("normalizer", ["factors", "printed", "official"])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_trains(loss, normalizer, trained):
-    folder = trained(loss, normalizer=normalizer)
+NORMALIZED = [
+    (loss, {"loss_settings": {"zeta": 4.0, "normalizer": normalizer}})
+    for loss in RANKING
+    for normalizer in ("factors", "printed", "official")
+]
+
+
+@pytest.mark.parametrize(("loss", "more"), [*NORMALIZED, *((loss, {}) for loss in POINTWISE)])
+def test_every_loss_trains(loss, more, trained):
+    folder = trained(loss, more=more)
     log = log_of(folder)
     assert log["step"].iloc[-1] >= 2 and np.isfinite(log["loss"]).all()
     model = load_reward_model(folder)[0]
@@ -111,12 +118,12 @@ def test_learning_rate_of_the_run_goes_before_the_shared_one(trained):
     assert checkpoint_hash(shared) == checkpoint_hash(own)
 
 
-def test_loss_that_is_no_number_is_said(trained):
+def test_loss_that_is_not_finite_is_reported(trained):
     with pytest.raises(PqmError, match=r"loss is (nan|inf) at step \d+ \(seed 3\)"):
         trained("mse", seed=3, learning_rate=1e30, warmup_share=0.0, epochs=4.0)
 
 
-def test_log_holds_the_mean_loss_of_its_steps(trained):
+def test_log_contains_the_mean_loss_of_its_steps(trained):
     still = {"learning_rate": 1e-12, "batch_tokens": 100_000, "epochs": 3.0, "warmup_share": 0.0}
     each, pairs = log_of(trained("bce", **still)), log_of(trained("bce", checkpoint_every=2, **still))
     assert pairs["step"].tolist() == [2, 3]
@@ -124,20 +131,20 @@ def test_log_holds_the_mean_loss_of_its_steps(trained):
 
 
 def test_learning_rate_warms_up_and_falls_to_its_last_step(data):
-    schedule = _Schedule.of(data, run_config("bce"), TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25}))
-    factors = [schedule.factor(step) for step in range(schedule.steps)]
-    top = factors.index(max(factors))
-    assert max(factors) == 1.0 and all(0 < factor <= 1 for factor in factors)
-    assert factors[: top + 1] == sorted(factors[: top + 1]) and factors[top + 1 :] == sorted(factors[top + 1 :], reverse=True)
+    schedule = Schedule.of(data, run_config("bce"), TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25}))
+    rates = [schedule.learning_rate_at(step) for step in range(schedule.steps)]
+    top = rates.index(max(rates))
+    assert max(rates) == TRAINING.learning_rate and all(rate > 0 for rate in rates)
+    assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top + 1 :] == sorted(rates[top + 1 :], reverse=True)
 
 
 # ---------------------------------------------------------------- batches
 
 
-def made_up(lengths: list[tuple[int, int]]) -> list[Example]:
-    """Examples of so many steps of so many tokens."""
+def made_up(lengths: list[tuple[int, int]]) -> list[TrainingExample]:
+    """Examples with these numbers of steps and tokens."""
     return [
-        Example(
+        TrainingExample(
             Encoded(tuple(range(steps * tokens)), tuple(range(tokens - 1, steps * tokens, tokens))),
             tuple(float(place % 2) for place in range(steps)),
         )
@@ -150,7 +157,7 @@ shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, 
 
 @given(shapes=shapes, budget=st.integers(1, 300), seed=st.integers(0, 10))
 @hypothesis_settings(max_examples=60, deadline=None)
-def test_epoch_holds_every_example_once_within_the_budget(shapes, budget, seed):
+def test_epoch_contains_every_example_once_within_the_budget(shapes, budget, seed):
     examples = made_up(shapes)
     groups = batches(examples, budget, np.random.default_rng(seed))
     assert sorted(index for group in groups for index in group) == list(range(len(examples)))
@@ -208,7 +215,7 @@ def test_weight_of_an_average_batch(weighting, data):
     labels = [collate(data, group, 0).labels for group in groups]
     weights = [float(reduce(torch.zeros(len(each)), each, weighting)[1]) for each in labels]
     assert len(groups) > 1
-    assert _Schedule.of(data, run_config("bce"), config).weight_a_step == pytest.approx(sum(weights) / len(groups))
+    assert Schedule.of(data, run_config("bce"), config).weight_per_step == pytest.approx(sum(weights) / len(groups))
 
 
 def test_padding_carries_no_label():
@@ -282,7 +289,7 @@ def test_checkpoint_loads_with_plain_transformers(learned, data):
     assert plain == pytest.approx(ours, abs=1e-5)
 
 
-def test_checkpoint_says_where_it_is_from(learned, tables, policy):
+def test_checkpoint_records_its_origin(learned, tables, policy):
     names = {path.name for path in learned.iterdir()}
     assert names >= {"README.md", "run.json", "training.csv", "solution_format.json", "model.safetensors", "tokenizer.json"}
     assert SolutionFormat.load(learned) == SolutionFormat()
@@ -297,7 +304,7 @@ def test_card_of_a_run_without_zeta_names_none(trained):
     assert "zeta" not in card and "loss orm" in card and "last step score" in card
 
 
-def test_run_file_holds_every_setting(learned, tables):
+def test_run_file_contains_every_setting(learned, tables):
     facts = json.loads((learned / "run.json").read_text())
     assert facts["run"] == json.loads(run_config("pqm").model_dump_json())
     expected = TRAINING.model_copy(update={"epochs": 16.0, "checkpoint_every": 8})
@@ -312,8 +319,8 @@ def test_run_file_is_plain_json_where_a_figure_is_missing(trained, tables, tmp_p
     right = tmp_path / "right.parquet"
     formats.write(labels[labels["correct"]].reset_index(drop=True), formats.LABELS, right)
     config = run_config("bce")
-    work = WorkFolder(tmp_path / "work", "train", tmp_path / "model", [config], [right])
-    train(config, TRAINING, 0, right, right, policy, tmp_path / "model", work)
+    cache = ShardCache(tmp_path / "cache", "train", tmp_path / "model", [config], [right])
+    Trainer(config, TRAINING, 0, TrainingFiles(right, right, policy), cache).train(tmp_path / "model")
 
     def refuse(name: str) -> None:
         raise AssertionError(f"{name} is not JSON")

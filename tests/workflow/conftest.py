@@ -14,27 +14,30 @@ from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 STUDY = "config/tiny/study.yaml"
+STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate", "paper")
+TRACE = ".work/trace"  # the modules that each process of the build by Snakemake loaded
 
 
 class Project:
-    """A copy of the project whose study is the tiny one."""
+    """A copy of the project with the tiny study as its default."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, check: bool = True) -> str:
-        done = subprocess.run(command, cwd=self.folder, env=self.environment(), capture_output=True, text=True)
+    def run(self, *command: str, check: bool = True, **variables: str) -> str:
+        environment = self.environment() | variables
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         output = done.stdout + done.stderr
         assert not check or done.returncode == 0, f"{' '.join(command)}\n{output[-6000:]}"
         return output
 
     def environment(self) -> dict[str, str]:
-        """The variables of the project's commands."""
+        """The environment variables of the project's commands."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         return os.environ | {"PATH": path, "PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
 
     def planned(self, *arguments: str) -> list[tuple[str, list[str]]]:
-        """The jobs that Snakemake would run: rule and outputs (a rule without outputs is left out)."""
+        """The jobs that Snakemake would run, as rule and outputs, without rules that have no outputs."""
         text = self.run("snakemake", "-n", *arguments)
         jobs = re.findall(r"^(?:local)?rule (\S+):\n(?:    .*\n)*?    output: (.*)$", text, flags=re.M)
         return [(rule, outputs.split(", ")) for rule, outputs in jobs]
@@ -44,7 +47,7 @@ class Project:
 
     @contextmanager
     def edited(self, path: str, *changes: tuple[str, str], end: str = "") -> Iterator[None]:
-        """Inside the block a file has these texts instead of others, and `end` at its end; then it is as before."""
+        """Replace texts of a file and append `end` to it, inside the block only."""
         file = self.folder / path
         before = file.read_text()
         try:
@@ -55,7 +58,7 @@ class Project:
             file.write_text(before)
 
     def change(self, path: str, *changes: tuple[str, str]) -> None:
-        """Replace texts of a file; each must be there."""
+        """Replace texts of a file, which must contain each of them."""
         text = (self.folder / path).read_text()
         for old, new in changes:
             assert old in text, f"{path} has no {old!r}"
@@ -80,12 +83,12 @@ def copy_project(folder: Path) -> Project:
 
 
 def _made(name: str) -> bool:
-    """What a study made and git keeps."""
+    """Whether a file is an output of a study that git keeps."""
     return name.endswith("dvc.lock") or (name.startswith("results/") and name.count("/") > 1)
 
 
 def make_pull(project: Project) -> None:
-    """What `make pull` does, in this environment."""
+    """Run the commands of `make pull` in this environment."""
     for line in (ROOT / "Makefile").read_text().split("\npull: ", 1)[1].splitlines()[1:]:
         if not line.startswith("\t"):
             break
@@ -93,7 +96,7 @@ def make_pull(project: Project) -> None:
 
 
 def built_once(name: str, build: Callable[[Path], None], factory: pytest.TempPathFactory) -> Project:
-    """The project that the first worker who needs it builds; each worker has a copy of its own, for tests edit its files."""
+    """The project, built by the first worker that needs it. Each worker gets its own copy, because tests edit files."""
     own = factory.getbasetemp() / name
     if "PYTEST_XDIST_WORKER" not in os.environ:
         build(own)
@@ -109,7 +112,9 @@ def built_once(name: str, build: Callable[[Path], None], factory: pytest.TempPat
 
 
 def build_by_snakemake(folder: Path) -> None:
-    copy_project(folder / "pqm").run("snakemake", "--cores", "1", "all")
+    project = copy_project(folder / "pqm")
+    path = f"{ROOT / 'tests/workflow/traced'}{os.pathsep}{project.environment()['PYTHONPATH']}"
+    project.run("snakemake", "--cores", "1", "all", PYTHONPATH=path, PQM_TRACE=str(project.folder / TRACE))
 
 
 def build_by_dvc(folder: Path) -> None:
@@ -132,5 +137,5 @@ def snakemake_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="session")
 def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Built by DVC on all cores, committed to git, and pushed to a remote beside it."""
+    """Built by DVC on all cores, committed to git, and pushed to a DVC remote."""
     return built_once("dvc", build_by_dvc, tmp_path_factory)

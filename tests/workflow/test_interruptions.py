@@ -1,4 +1,4 @@
-"""A build that is killed again and again loses no finished job, and ends with the same bytes (minutes each: `make test-long`)."""
+"""A build that is killed repeatedly loses no finished job, and ends with the same bytes (takes minutes: `make test-long`)."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Project, copy_project
-from .test_dvc import STAGES, TIMED
+from .conftest import STAGES, Project, copy_project
+from .test_dvc import TIMED
 from .test_reruns import stage_of
 
 pytestmark = pytest.mark.skipif("PQM_LONG" not in os.environ, reason="takes minutes: make test-long")
@@ -20,7 +20,7 @@ KILLS = 20
 
 
 def digest(path: Path) -> str | None:
-    """As records write it, in code of its own."""
+    """The digest in a record, computed independently."""
     if path.is_dir():
         whole = hashlib.sha256()
         for file in sorted(str(file) for file in path.rglob("*") if file.is_file() and file.name != ".snakemake_timestamp"):
@@ -30,7 +30,7 @@ def digest(path: Path) -> str | None:
 
 
 def finished(project: Project) -> set[str]:
-    """The first output of every job whose record says what is there."""
+    """The first output of every job with a valid record."""
     found = set()
     for folder in ("data/tiny", "results/tiny"):
         for path in (project.folder / folder).rglob("*.record.json"):
@@ -43,7 +43,7 @@ def finished(project: Project) -> set[str]:
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill a build: so many seconds after a job of a stage began, after so many more jobs, or in DVC's hashing."""
+    """When to kill a build: seconds after the start of a job of a stage, after some more jobs, or while DVC hashes files."""
 
     stage: str = ""
     seconds: float = 0.0
@@ -51,7 +51,7 @@ class Moment:
     hashing: bool = False
 
 
-# Two inside each stage, one in DVC's hashing, the others spread over the jobs: 21 and 22.
+# Two inside each stage, one while DVC hashes files, the others spread over the jobs: 21 and 22.
 MOMENTS = [
     moment
     for stage in STAGES
@@ -92,7 +92,7 @@ def test_killed_at_many_moments(tool: str, tmp_path: Path, snakemake_project: Pr
     while True:
         left = {stage_of(rule) for rule, _ in project.planned("all")}
         while waiting and waiting[0].stage and waiting[0].stage not in left:
-            waiting.pop(0)  # nothing of this stage is left to be killed in
+            waiting.pop(0)  # this stage has no job left to interrupt
         moment = waiting.pop(0) if waiting else None
         began, before = time.time(), len(records(project))
         with (project.folder / "build.log").open("w") as log:

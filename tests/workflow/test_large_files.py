@@ -1,4 +1,4 @@
-"""A large checkpoint is hashed by the job that made it, and not read again (`make test-long`; PQM_LARGE_GB=20 for a real size)."""
+"""A large checkpoint is hashed once, by its job (`make test-long`; PQM_LARGE_GB=20 for a realistic size)."""
 
 import os
 import shutil
@@ -13,9 +13,9 @@ from .conftest import STUDY, Project
 
 pytestmark = pytest.mark.skipif("PQM_LONG" not in os.environ, reason="takes minutes: make test-long")
 GIGABYTES = float(os.environ.get("PQM_LARGE_GB", "2"))
-ALLOWED = 10e6  # bytes that a command may read more than beside a small checkpoint
+ALLOWED = 10e6  # additional bytes that a command may read, compared with a small checkpoint
 
-# Stands before `pqm` on the path: a training makes a sparse file instead of a model; everything else is the real verb.
+# Replaces `pqm` on the path: a training writes a sparse file instead of a model; all other verbs are the real ones.
 SHIM = """#!{python}
 import os, pathlib, sys
 if sys.argv[1] != "train":
@@ -25,7 +25,7 @@ output.mkdir(parents=True)
 with (output / "model.safetensors").open("wb") as file:
     file.truncate(int({size}) if "large" in sys.argv else 1000)
 """
-# Runs a command and prints how many bytes it and all that it started have read, from the kernel's count.
+# Runs a command and prints the bytes that it and its child processes read, as counted by the kernel.
 COUNTING = """
 import pathlib, subprocess, sys
 def count():
@@ -39,7 +39,7 @@ sys.exit(done.returncode)
 
 
 def with_run(project: Project, name: str) -> None:
-    project.change(STUDY, ("\nruns:\n", f"\nruns:\n  {name}: {{loss: mse, labels: train, backbone: proofreader}}\n"))
+    project.change(STUDY, ("\nruns:\n", f"\nruns:\n  {name}: {{loss: mse, labels: train, backbone: error-detecting}}\n"))
 
 
 def bytes_read(project: Project, environment: dict[str, str], *command: str) -> tuple[int, str]:

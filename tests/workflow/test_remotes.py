@@ -1,4 +1,4 @@
-"""Push to a remote, pull from it in a fresh clone: S3 and SSH, each against a real server on this machine (after `make remotes`)."""
+"""Push to a remote and pull into a fresh clone, with local S3 and SSH servers (after `make remotes`)."""
 
 import importlib.util
 import os
@@ -49,7 +49,7 @@ def s3() -> Iterator[Remote]:
 
 @pytest.fixture
 def ssh(tmp_path: Path) -> Iterator[Remote]:
-    """A folder behind a local SSH server that knows one key."""
+    """A folder on a local SSH server that accepts one key."""
     skip_without(have("dvc_ssh"), "dvc-ssh is not installed (make remotes)")
     skip_without(SSHD, "no sshd found (openssh-server)")
     skip_without(os.geteuid() == 0 or Path("/run/sshd").is_dir(), "sshd needs the folder /run/sshd")
@@ -81,7 +81,7 @@ def ssh(tmp_path: Path) -> Iterator[Remote]:
 
 
 def add_remote(project: Project, remote: Remote) -> None:
-    """As docs/dvc.md says, in the settings that git does not keep."""
+    """Configure the remote as in docs/dvc.md, in settings that git ignores."""
     address, options = remote
     project.run("dvc", "remote", "add", "--local", "--default", "--force", "other", address)
     for option, value in options.items():

@@ -1,4 +1,4 @@
-"""The report as a person's browser shows it."""
+"""The report in a browser."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 from .conftest import Project
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-# Runs in the page: what a person could not see or follow.
+# Runs in the page and collects hidden elements and broken links.
 PROBE = """
 <script>
 window.addEventListener('load', () => {
@@ -33,7 +33,7 @@ window.addEventListener('load', () => {
 
 @pytest.fixture(scope="module")
 def seen(snakemake_project: Project, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """What the browser shows of the report, and what it complains about."""
+    """The report in the browser, and its errors."""
     if BROWSER is None:
         assert "CI" not in os.environ, "no Chromium found; .ci/run installs it"
         pytest.skip("no Chromium found")
@@ -51,7 +51,7 @@ def seen(snakemake_project: Project, tmp_path_factory: pytest.TempPathFactory) -
     return json.loads(found[1]) | {"console": re.findall(r":CONSOLE[:(].*", done.stderr)}
 
 
-def test_the_browser_has_no_complaint_and_asks_for_nothing(seen: dict[str, object]) -> None:
+def test_the_browser_reports_no_error_and_loads_nothing(seen: dict[str, object]) -> None:
     assert seen["console"] == []
     assert seen["requests"] == []
 

@@ -1,6 +1,6 @@
-"""What each kind of edit reruns, in a built project and in a clone that pulled it; `docs/reruns.md` is written from here.
+"""The jobs that each kind of edit reruns, in a built project and in a clone after `make pull`; this writes `docs/reruns.md`.
 
-`PQM_WRITE_DOCS=1 pytest tests/workflow/test_reruns.py` writes the page; without it the page is compared.
+`PQM_WRITE_DOCS=1 pytest tests/workflow/test_reruns.py` writes the page; without the variable the page is compared.
 """
 
 import json
@@ -15,23 +15,22 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ROOT, STUDY, Project, make_pull
+from .conftest import ROOT, STAGES, STUDY, Project, make_pull
 
 PAGE = ROOT / "docs/reruns.md"
-STAGES = ["questions", "policies", "rollouts", "labels", "train", "evaluate", "paper"]
-LOSSES, FIGURES, MODELS = "src/pqm/train/losses.py", "src/pqm/paper/figures.py", "src/pqm/config.py"
+LOSS, FIGURE, MODELS = "src/pqm/losses/bce.py", "src/pqm/paper/figures/margin.py", "src/pqm/study/training.py"
 
 
 @dataclass(frozen=True)
 class Edit:
-    """An edit: what a person did, to which file, how, and the rules that it must rerun directly (none: nothing runs)."""
+    """An edit of a file, the rules that it must rerun directly (none: nothing runs), and rules that it must not rerun."""
 
     what: str
     path: str
     change: Callable[[str], str]
     first: tuple[str, ...] = ()
     spared: tuple[str, ...] = ()
-    date: float | None = None  # set on the file, as `mv` and `cp -p` of an older file do
+    date: float | None = None  # the date of the file afterwards, as after `mv` or `cp -p` of an older file
 
 
 def replaced(*pairs: tuple[str, str]) -> Callable[[str], str]:
@@ -54,7 +53,7 @@ NEW_POLICY = (
     ("evaluation:\n  policies: [weak, final]", "evaluation:\n  policies: [weak, final, early]"),
 )
 NEW_BENCHMARK = (
-    ("\nquestions:\n", "\nquestions:\n  more: {source: {kind: stories, questions: 4, facts: [1, 2], seed: 9}}\n"),
+    ("\nquestions:\n", "\nquestions:\n  more: {source: {kind: word-problems, questions: 4, facts: [1, 2], seed: 9}}\n"),
     (
         "\nrollouts:\n",
         "\nrollouts:\n  more: {samples: 8, temperature: 0.7, max_new_tokens: 40, questions_per_batch: 5, seed: 15}\n",
@@ -71,31 +70,30 @@ NEW_LABELS = (
 EDITS = [
     Edit("a comment in the study", STUDY, ending("# a comment\n")),
     Edit("keys in another order, another way to write a number", STUDY, replaced(("{loss: bce, labels: train,", "{labels: train, loss: bce,"), ("1.0e-4", "1e-04"))),
-    Edit("a data set's seed", STUDY, replaced(("facts: [2, 3]\n      seed: 7", "facts: [2, 3]\n      seed: 8")), ("question_set",)),
-    Edit("a pretraining's seed", STUDY, replaced(("step_mark_weight: 1.0\n", "step_mark_weight: 2.0\n")), ("pretraining",), ("sample", "label_set", "question_set")),
-    Edit("a policy's band", STUDY, replaced(("at_least: 0.0}", "at_least: 0.0001}")), ("policy",), ("pretraining", "backbone")),
-    Edit("a backbone's band", STUDY, replaced(("metric: step_auc}", "metric: step_auc, at_least: 0.1}")), ("backbone",), ("sample", "label_set")),
-    Edit("a data set's sampling temperature", STUDY, replaced(("test: {samples: 8, temperature: 0.7", "test: {samples: 8, temperature: 0.8")), ("sample",), ("reward_model", "label_set", "pretraining")),
-    Edit("a label set's completions", STUDY, replaced(("dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 2", "dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 3")), ("label_set",), ("sample",)),
-    Edit("a run's learning rate", STUDY, replaced(BCE), ("reward_model",), ("sample", "label_set", "scores_pqm-zeta4")),
+    Edit("the seed of a data set", STUDY, replaced(("facts: [2, 3]\n      seed: 7", "facts: [2, 3]\n      seed: 8")), ("question_set",)),
+    Edit("the loss weight of a pretraining", STUDY, replaced(("step_head_weight: 1.0\n", "step_head_weight: 2.0\n")), ("pretraining",), ("sample", "label_set", "question_set")),
+    Edit("the threshold of a policy", STUDY, replaced(("at_least: 0.0}", "at_least: 0.0001}")), ("policy",), ("pretraining", "backbone")),
+    Edit("the threshold of a backbone", STUDY, replaced(("metric: step_auc}", "metric: step_auc, at_least: 0.1}")), ("backbone",), ("sample", "label_set")),
+    Edit("the sampling temperature of a data set", STUDY, replaced(("test: {samples: 8, temperature: 0.7", "test: {samples: 8, temperature: 0.8")), ("sample",), ("reward_model", "label_set", "pretraining")),
+    Edit("the completions of a label set", STUDY, replaced(("dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 2", "dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 3")), ("label_set",), ("sample",)),
+    Edit("the learning rate of a run", STUDY, replaced(BCE), ("reward_model",), ("sample", "label_set", "scores_pqm-zeta4")),
     Edit("the same edit with an older date (`mv`, `cp -p`)", STUDY, replaced(BCE), ("reward_model",), ("sample", "label_set", "scores_pqm-zeta4"), date=1e9),
     Edit("the learning rate of all runs", STUDY, replaced(("learning_rate: 1.0e-4", "learning_rate: 2e-4")), ("reward_model",), ("sample", "label_set")),
     Edit("how often a training saves its state", STUDY, replaced(("checkpoint_every: 5", "checkpoint_every: 6"))),
     Edit("one more training seed", STUDY, replaced(("seeds: [0]", "seeds: [0, 1]")), ("reward_model",), ("sample", "label_set")),
-    Edit("an evaluation's `n`", STUDY, replaced(("n: [1, 2, 8]", "n: [1, 2, 4, 8]")), ("metrics", "reference_metrics"), ("grades", "scores_bce", "reward_model", "figure_theory", "figure_separation")),
-    Edit("a result's list of runs", STUDY, replaced(("    case_study: [bce, pqm-zeta4]", "    case_study: [bce]")), ("table_case_study",), ("metrics", "table_main", "figure_margin")),
-    Edit("what a job asks of a machine", STUDY, ending("\nresources:\n  train: {memory_mb: 2000}\n")),
-    Edit("an added run", STUDY, replaced(("\nruns:\n", "\nruns:\n  mse: {loss: mse, labels: train, backbone: proofreader}\n")), ("reward_model",), ("sample", "label_set", "scores_bce", "table_main")),
+    Edit("`n` of the evaluation", STUDY, replaced(("n: [1, 2, 8]", "n: [1, 2, 4, 8]")), ("metrics", "reference_metrics"), ("grades", "scores_bce", "reward_model", "figure_theory", "figure_separation")),
+    Edit("the runs of a result", STUDY, replaced(("    case_study: [bce, pqm-zeta4]", "    case_study: [bce]")), ("table_case_study",), ("metrics", "table_main", "figure_margin")),
+    Edit("the resources of a job", STUDY, ending("\nresources:\n  train: {memory_mb: 2000}\n")),
+    Edit("an added run", STUDY, replaced(("\nruns:\n", "\nruns:\n  mse: {loss: mse, labels: train, backbone: error-detecting}\n")), ("reward_model",), ("sample", "label_set", "scores_bce", "table_main")),
     Edit("an added policy", STUDY, replaced(*NEW_POLICY), ("policy", "sample"), ("pretraining", "label_set", "reward_model")),
     Edit("an added benchmark", STUDY, replaced(*NEW_BENCHMARK), ("question_set", "sample"), ("pretraining", "label_set", "reward_model")),
     Edit("an added label set", STUDY, replaced(*NEW_LABELS), ("label_set",), ("sample", "reward_model", "table_main")),
-    Edit("a removed figure", STUDY, replaced(("    theory: []\n", "")), ("page",), ("table_main", "figure_margin")),
-    Edit("a comment in the module of the losses", LOSSES, ending("\n# a comment\n"), ("reward_model",), ("sample", "label_set", "pretraining")),
-    Edit("a plot function", FIGURES, ending("\n# another line\n"), ("figure_margin", "figure_theory"), ("table_main", "metrics")),
+    Edit("a removed figure", STUDY, replaced(("    theory: []\n", "")), ("page", "overview"), ("table_main", "figure_margin")),
+    Edit("a comment in the file of a loss", LOSS, ending("\n# a comment\n"), ("reward_model", "metrics"), ("sample", "label_set", "pretraining", "scores_pqm-zeta4")),
+    Edit("the file of a figure", FIGURE, ending("\n# another line\n"), ("figure_margin", "page", "overview"), ("table_main", "metrics", "figure_theory")),
     Edit("a changed default in the settings model", MODELS, replaced(("weight_decay: float = Field(0.0", "weight_decay: float = Field(0.01")), ("reward_model",), ("sample", "label_set", "grades")),
-    Edit("a rule's command", "workflow/rules/evaluate.smk", replaced(("{params.results}/scores/{wildcards.run} {params.seeds}", "{params.results}/scores/{wildcards.run}  {params.seeds} --seed 0")), ("metrics",), ("grades", "scores_bce", "reference_metrics")),
+    Edit("the command of a rule", "workflow/rules/evaluate.smk", replaced(("--output {output.made} {params.seeds}", "--output {output.made}  {params.seeds} --seed 0")), ("metrics",), ("grades", "scores_bce", "reference_metrics")),
     Edit("a comment in a rule file", "workflow/rules/train.smk", ending("# a comment\n")),
-    Edit("a caption", "workflow/report/margin.rst", ending("More.\n"), ("figure_margin",), ("table_main", "figure_theory")),
     Edit("a published number", "config/reported.csv", ending("weak,test,bce,8,0.5,somewhere\n"), ("table_paper_comparison",), ("table_main",)),
     Edit("the chosen study, and back", "params.yaml", lambda text: "study: demo\n"),
 ]  # fmt: skip
@@ -114,7 +112,7 @@ def changed_stages(project: Project) -> set[str]:
 
 
 def in_order(jobs: Counter[str]) -> list[tuple[str, int]]:
-    """The jobs by stage and name: the order of a plan differs from time to time."""
+    """The jobs by stage and name, because the order of a plan varies."""
     return sorted(jobs.items(), key=lambda job: (STAGES.index(stage_of(job[0])), job[0]))
 
 
@@ -168,11 +166,12 @@ def test_only_what_depends_on_an_edit_runs(edit: Edit, dvc_project: Project, clo
 def page() -> str:
     head = """# What reruns
 
-What `snakemake` and `dvc repro` run after an edit of the tiny study: written and checked by `tests/workflow/test_reruns.py`, which
-plans every edit in a built project and in a fresh clone after `make pull`. Both plan the same jobs.
+The jobs that `snakemake` and `dvc repro` run after an edit of the tiny study. This page is written and checked by
+`tests/workflow/test_reruns.py`, which plans every edit in a built project and in a fresh clone after `make pull`.
+Both plan the same jobs.
 
-A DVC stage that starts runs the jobs named here and no others; most start only to find that nothing is to be done. The third column
-counts tables, figures and the report.
+A DVC stage that starts runs the jobs named here and no others. Most start only to find that there is nothing to do.
+The third column counts tables, figures, the overview and the report.
 
 | edit | jobs | results | DVC stages that may start |
 |---|---|---|---|
@@ -180,17 +179,18 @@ counts tables, figures and the report.
     tail = """
 More, each tried by a test:
 
-- **An edit before `make pull`** is planned after it, as above; the pull does not hide it.
-- **An edit of the study during a build** reaches no job of that build. DVC's check refuses the stage and writes no lock; the next
-  build runs what depends on the edit.
-- **A removed item**: the stage's check moves its outputs to `.work/<study>/removed`; nothing of it is left for DVC to record.
-- **`git checkout` and `dvc checkout` of an earlier state**: both tools find nothing to be done, and nothing is made again.
-- **A touched, copied or checked-out file** with the same content reruns nothing; an output that was changed or deleted is made again.
+- **An edit before `make pull`** is planned after it, as above. The pull does not hide it.
+- **An edit of the study during a build** reaches no job of that build. DVC's check refuses the stage and writes no
+  lock. The next build runs what depends on the edit.
+- **A removed item**: the stage's check moves its outputs to `.work/<study>/removed`, so that DVC does not record them.
+- **`git checkout` and `dvc checkout` of an earlier state**: both tools find nothing to do, and nothing is made again.
+- **A touched, copied or checked-out file** with the same content reruns nothing. An output that was changed or deleted
+  is made again.
 """
     return head + "\n".join(ROWS[edit.what] for edit in EDITS) + "\n" + tail
 
 
-def test_the_page_says_so() -> None:
+def test_the_page_is_up_to_date() -> None:
     if set(ROWS) != {edit.what for edit in EDITS}:
         pytest.skip("only a part of the edits was tried")
     if "PQM_WRITE_DOCS" in os.environ:
@@ -198,7 +198,7 @@ def test_the_page_says_so() -> None:
     assert PAGE.read_text() == page()
 
 
-def test_nothing_is_to_be_done_once_every_edit_is_undone(dvc_project: Project, clone: Project) -> None:
+def test_nothing_reruns_after_every_edit_is_undone(dvc_project: Project, clone: Project) -> None:
     assert not planned(dvc_project) and not planned(clone)
     assert not changed_stages(dvc_project) and not changed_stages(clone)
 
@@ -257,12 +257,12 @@ def test_an_edit_during_a_build_is_not_recorded(dvc_project: Project, tmp_path: 
 def test_a_removed_run_is_moved_aside(dvc_project: Project, tmp_path: Path) -> None:
     shutil.copytree(dvc_project.folder, tmp_path / "pqm", symlinks=True)
     project = Project(tmp_path / "pqm")
-    project.change(STUDY, ("\nruns:\n", "\nruns:\n  extra: {loss: mse, labels: train, backbone: proofreader}\n"))
+    project.change(STUDY, ("\nruns:\n", "\nruns:\n  extra: {loss: mse, labels: train, backbone: error-detecting}\n"))
     project.run("dvc", "repro", "config/tiny/dvc.yaml:train")
     assert (project.folder / "results/tiny/checkpoints/extra/seed-0/model.safetensors").exists()
-    project.change(STUDY, ("  extra: {loss: mse, labels: train, backbone: proofreader}\n", ""))
+    project.change(STUDY, ("  extra: {loss: mse, labels: train, backbone: error-detecting}\n", ""))
     output = project.run("dvc", "repro", "config/tiny/dvc.yaml:train")
-    assert "the study no longer has what made it" in output
+    assert "the study no longer contains its item" in output
     assert not (project.folder / "results/tiny/checkpoints/extra").exists() or not any(
         (project.folder / "results/tiny/checkpoints/extra").iterdir()
     )

@@ -1,4 +1,4 @@
-"""What jobs ask of machines and clusters, from a study's files."""
+"""Resources that jobs request from machines and clusters."""
 
 import pytest
 
@@ -9,7 +9,7 @@ TARGET = "results/tiny/checkpoints/bce/seed-0"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The tiny study, nothing built, whose trainings are asked to run in two processes on two GPUs."""
+    """The tiny study, not built, with trainings in two processes on two GPUs."""
     project = copy_project(tmp_path_factory.mktemp("resources") / "pqm")
     wanted = "resources:\n  train: {gpus: 2, memory_mb: 64000, minutes: 90}\n  rollouts: {gpus: 1}\n"
     project.change(STUDY, ("\ntraining:\n", f"\n{wanted}training:\n  accelerate: config/accelerate/cpu.yaml\n"))
@@ -20,7 +20,7 @@ def test_the_plan_lists_what_is_asked(project: Project) -> None:
     plan = project.run("snakemake", "-n", "-p", TARGET)
     training = plan.split("rule reward_model:")[1].split("\n\n")[0]
     assert "gpu=2" in training and "mem_mb=64000" in training and "runtime=90" in training
-    assert "exec python -m pqm.devices 2 python -m pqm.provenance record" in training
+    assert "exec python -m pqm.models.devices 2 python -m pqm.provenance record" in training
     assert " -- accelerate launch --config_file config/accelerate/cpu.yaml -m pqm.cli train" in training
     sampling = plan.split("rule sample:")[1].split("\n\n")[0]
     assert "gpu=1" in sampling and "mem_mb" not in sampling.split("Shell")[0]
@@ -29,4 +29,4 @@ def test_the_plan_lists_what_is_asked(project: Project) -> None:
 def test_processes_without_a_gpu_each_stop_the_plan(project: Project) -> None:
     with project.edited(STUDY, ("gpus: 2", "gpus: 4")):
         output = project.run("snakemake", "-n", TARGET, check=False)
-    assert "training.accelerate: config/accelerate/cpu.yaml: num_processes is 2, resources.train asks 4 GPUs" in output
+    assert "training.accelerate: config/accelerate/cpu.yaml: num_processes is 2, but resources.train.gpus is 4" in output

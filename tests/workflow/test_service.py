@@ -1,4 +1,4 @@
-"""A policy's server is started for the jobs that sample from it, and for no others, and is stopped after them."""
+"""A policy's server is started only for the jobs that sample from it, and is stopped after them."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 
 from .conftest import STUDY, Project, copy_project
 
-# The least that speaks the protocol; it writes down its process, and what it was asked for is what it answers.
+# A minimal server with the protocol. It writes its process id, and its answers contain the seed of the request.
 SERVER = """
 import http.server, json, os, pathlib, sys
 

@@ -1,26 +1,26 @@
-# Grades of the test rollouts, step scores by every checkpoint, best-of-n.
+# Grades of rollouts, step scores by every checkpoint, and best-of-n metrics.
 include: "common.smk"
 
 
 rule evaluate:
     input:
-        expand("<results>/grades/{cell}.parquet", cell=[*CELLS, *PUBLISHED_CELLS]),
-        expand("<results>/metrics/{run}.parquet", run=[*STUDY.runs, "references"] if EVALUATION else []),
-        needed("annotated", annotated_runs()),
+        PLAN.grades([*PLAN.cells(PLAN.scored), *PLAN.published_cells]),
+        PLAN.all_metrics(),
+        PLAN.needed("annotated", PLAN.annotated_runs()),
 
 
 rule grades:
     input:
-        questions="<data>/questions/{dataset}.parquet",
-        rollouts="<data>/rollouts/{policy}/{dataset}.parquet",
+        questions=LAYOUT.questions("{dataset}"),
+        rollouts=LAYOUT.rollouts("{policy}", "{dataset}"),
         code=code("grades"),
     output:
-        made="<results>/grades/{policy}/{dataset}.parquet",
-        record="<results>/grades/{policy}/{dataset}.record.json",
+        made=LAYOUT.grades("{policy}", "{dataset}"),
+        record=record(LAYOUT.grades("{policy}", "{dataset}")),
     log:
         "<logs>/evaluate/grades/{policy}/{dataset}.log",
     benchmark:
-        "<benchmarks>/evaluate/references/grades/{policy}/{dataset}.tsv"
+        benchmark_file("evaluate/references/grades/{policy}/{dataset}")
     conda:
         "../../envs/pqm.yaml"
     params:
@@ -32,23 +32,24 @@ rule grades:
         )
 
 
-# One job scores with all training seeds of a run: what solutions share is found once.
+# One job scores with all training seeds of a run, because the prefix trees of the solutions are built once.
 for run in STUDY.runs:
 
     rule:
         name:
             f"scores_{run}"
         input:
-            **cell_inputs(cells_of(run)),
-            checkpoints=[f"<results>/checkpoints/{run}/seed-{seed}" for seed in seeds(run)],
+            questions=[LAYOUT.questions(dataset) for _, dataset in PLAN.cells(PLAN.scored, run)],
+            rollouts=PLAN.rollouts(PLAN.cells(PLAN.scored, run)),
+            checkpoints=[LAYOUT.checkpoint(one) for one in PLAN.scorers(run)],
             code=code("scores"),
         output:
-            made=[f"<results>/scores/{run}/seed-{seed}/{cell}.parquet" for seed in seeds(run) for cell in cells_of(run)],
-            record=f"<results>/scores/{run}.record.json",
+            made=PLAN.run_scores(run, PLAN.scored),
+            record=f"{LAYOUT.folder('scores')}/{run}.record.json",
         log:
             f"<logs>/evaluate/scores-{run}.log",
         benchmark:
-            f"<benchmarks>/evaluate/{run}/scores.tsv"
+            benchmark_file(f"evaluate/{run}/scores")
         conda:
             "../../envs/pqm.yaml"
         threads: EVALUATION.threads
@@ -62,29 +63,29 @@ for run in STUDY.runs:
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
-            work=WORK,
+            cache=WORK,
         shell:
             on_devices(
                 "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
-                " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+                " --batch-tokens {params.tokens} --threads {params.threads} --cache {params.cache} > {log} 2>&1"
             )
 
 
 if EVALUATION:
 
-    # Solutions whose first wrong step people marked.
+    # Solutions with a human-annotated first error.
     rule annotated_scores:
         input:
-            checkpoint="<results>/checkpoints/{run}/seed-{seed}",
-            solutions="<data>/annotated/{dataset}",
+            checkpoint=LAYOUT.checkpoint(scorer("{run}", "{seed}")),
+            solutions=LAYOUT.annotated("{dataset}"),
             code=code("scores"),
         output:
-            made="<results>/scores/{run}/seed-{seed}/annotated/{dataset}.parquet",
-            record="<results>/scores/{run}/seed-{seed}/annotated/{dataset}.record.json",
+            made=LAYOUT.scores(scorer("{run}", "{seed}"), ANNOTATED, "{dataset}"),
+            record=record(LAYOUT.scores(scorer("{run}", "{seed}"), ANNOTATED, "{dataset}")),
         log:
             "<logs>/evaluate/annotated-{run}-{seed}-{dataset}.log",
         benchmark:
-            "<benchmarks>/evaluate/{run}/annotated-{seed}-{dataset}.tsv"
+            benchmark_file("evaluate/{run}/annotated-{seed}-{dataset}")
         conda:
             "../../envs/pqm.yaml"
         threads: EVALUATION.threads
@@ -95,27 +96,28 @@ if EVALUATION:
             settings="",
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
-            work=WORK,
+            cache=WORK,
         shell:
             on_devices(
                 "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
                 " --rollouts {input.solutions}/rollouts.parquet --output {output.made} --batch-tokens {params.tokens}"
-                " --threads {params.threads} --work {params.work} > {log} 2>&1"
+                " --threads {params.threads} --cache {params.cache} > {log} 2>&1"
             )
 
-    # What the reference backbone says without any reward training: its likelihood, and its own mark.
+    # What the reference backbone gives without any reward training: its likelihood, and its step classifier.
     rule reference_scores:
         input:
-            **cell_inputs(CELLS),
-            backbone=f"<data>/backbones/{EVALUATION.reference_backbone}",
+            questions=[LAYOUT.questions(dataset) for _, dataset in PLAN.cells(PLAN.scored)],
+            rollouts=PLAN.rollouts(PLAN.cells(PLAN.scored)),
+            backbone=LAYOUT.backbone(EVALUATION.reference_backbone),
             code=code("scores"),
         output:
-            made=[f"<results>/scores/references/{{kind}}/{cell}.parquet" for cell in CELLS],
-            record="<results>/scores/references/{kind}.record.json",
+            made=[LAYOUT.scores(f"{REFERENCES}/{{kind}}", *cell) for cell in PLAN.cells(PLAN.scored)],
+            record=f"{LAYOUT.folder('scores')}/{REFERENCES}/{{kind}}.record.json",
         log:
             "<logs>/evaluate/scores-references-{kind}.log",
         benchmark:
-            "<benchmarks>/evaluate/references/scores-{kind}.tsv"
+            benchmark_file("evaluate/references/scores-{kind}")
         conda:
             "../../envs/pqm.yaml"
         threads: EVALUATION.threads
@@ -129,63 +131,61 @@ if EVALUATION:
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
-            work=WORK,
-            how=lambda wildcards: {"likelihood": "model --kind likelihood", "proofreader": "proofreader"}[wildcards.kind],
+            cache=WORK,
+            how=lambda wildcards: {"likelihood": "model --kind likelihood", "step-classifier": "step-classifier"}[wildcards.kind],
         shell:
             on_devices(
                 "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
-                " --batch-tokens {params.tokens} --threads {params.threads} --work {params.work} > {log} 2>&1"
+                " --batch-tokens {params.tokens} --threads {params.threads} --cache {params.cache} > {log} 2>&1"
             )
+
+    # What metrics are made from: settings that only scoring needs are no part of them.
+    METRICS_SETTINGS = "evaluation,-batch_tokens,-threads,-annotated,-audit,-validation"
 
     rule metrics:
         input:
-            grades=run_grades,
-            scores=run_scores,
-            code=code("metrics"),
+            grades=lambda wildcards: PLAN.grades(PLAN.cells(PLAN.benchmarks, wildcards.run)),
+            scores=lambda wildcards: PLAN.run_scores(wildcards.run, PLAN.benchmarks),
+            code=lambda wildcards: code("metrics", PLAN.losses([wildcards.run])),
         output:
-            made="<results>/metrics/{run}.parquet",
-            record="<results>/metrics/{run}.record.json",
+            made=LAYOUT.metrics("{run}"),
+            record=record(LAYOUT.metrics("{run}")),
         log:
             "<logs>/evaluate/metrics-{run}.log",
         benchmark:
-            "<benchmarks>/evaluate/{run}/metrics.tsv"
+            benchmark_file("evaluate/{run}/metrics")
         wildcard_constraints:
-            run=r"(?!references[./])[\w-]+",
+            run=rf"(?!{REFERENCES}[./])[\w-]+",
         conda:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings=f"runs.{{run}} {JUDGED}",
-            seeds=run_seeds,
-            results=results_folder,
+            settings=f"runs.{{run}} {METRICS_SETTINGS}",
+            seeds=lambda wildcards: " ".join(f"--seed {seed}" for seed in PLAN.seeds(wildcards.run)),
         shell:
-            recorded(
-                "pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} --grades {params.results}/grades"
-                " --scores {params.results}/scores/{wildcards.run} {params.seeds} > {log} 2>&1"
-            )
+            recorded("pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} {params.seeds} > {log} 2>&1")
 
     rule reference_metrics:
         input:
-            grades=expand("<results>/grades/{cell}.parquet", cell=BENCHMARK_CELLS),
-            rollouts=expand("<data>/rollouts/{cell}.parquet", cell=BENCHMARK_CELLS),
-            scores=expand("<results>/scores/references/{kind}/{cell}.parquet", kind=EVALUATION.references, cell=BENCHMARK_CELLS),
+            grades=PLAN.grades(PLAN.cells(PLAN.benchmarks)),
+            rollouts=PLAN.rollouts(PLAN.cells(PLAN.benchmarks)),
+            scores=[
+                LAYOUT.scores(f"{REFERENCES}/{kind}", *cell)
+                for kind in EVALUATION.references
+                for cell in PLAN.cells(PLAN.benchmarks)
+            ],
             code=code("metrics"),
         output:
-            made="<results>/metrics/references.parquet",
-            record="<results>/metrics/references.record.json",
+            made=LAYOUT.metrics(REFERENCES),
+            record=record(LAYOUT.metrics(REFERENCES)),
         log:
             "<logs>/evaluate/metrics-references.log",
         benchmark:
-            "<benchmarks>/evaluate/references/metrics.tsv"
+            benchmark_file("evaluate/references/metrics")
         conda:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings=JUDGED,
-            data=data_folder,
-            results=results_folder,
+            settings=METRICS_SETTINGS,
         shell:
-            recorded(
-                "pqm evaluate references {params.study} --output {output.made} --grades {params.results}/grades --rollouts {params.data}/rollouts"
-                " --scores {params.results}/scores/references > {log} 2>&1"
-            )
+            recorded("pqm evaluate references {params.study} --output {output.made} > {log} 2>&1")

@@ -1,16 +1,16 @@
-# Labels of steps: Monte Carlo ones of sampled solutions, or published ones.
+# Labels of steps: Monte Carlo labels of sampled solutions, or published labels.
 include: "common.smk"
 
 
 rule labels:
     input:
-        expand("<data>/labels/{labels}.parquet", labels=STUDY.labels),
+        [LAYOUT.labels(labels) for labels in STUDY.labels],
 
 
-# The completer's server, where its settings name a command: another one than that of the rollouts, for these jobs wait for those.
+# The completer's server, if its settings have a command. The rollouts have another server, because label jobs wait for rollouts.
 rule labels_server:
     input:
-        "<data>/policies/{policy}",
+        LAYOUT.policy("{policy}"),
     output:
         service("<work>/servers/labels-{policy}.json"),
     log:
@@ -21,25 +21,25 @@ rule labels_server:
         **asked("labels"),
         servers=1,
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+        "exec python -m pqm.models.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
 
 
 rule label_set:
     input:
-        completer=label_inputs("completer"),
-        questions=label_inputs("questions"),
-        rollouts=label_inputs("rollouts"),
-        server=label_inputs("server"),
-        file=label_file,
-        code=label_code,
+        completer=lambda wildcards: PLAN.label_inputs(wildcards.labels)["completer"],
+        questions=lambda wildcards: PLAN.label_inputs(wildcards.labels)["questions"],
+        rollouts=lambda wildcards: PLAN.label_inputs(wildcards.labels)["rollouts"],
+        server=lambda wildcards: started_server("labels", PLAN.completer(wildcards.labels)),
+        file=lambda wildcards: published_file(STUDY.labels[wildcards.labels]),
+        code=lambda wildcards: code("labels" if PLAN.completer(wildcards.labels) else "published_labels"),
     output:
-        made="<data>/labels/{labels}.parquet",
-        record="<data>/labels/{labels}.record.json",
+        made=LAYOUT.labels("{labels}"),
+        record=record(LAYOUT.labels("{labels}")),
     log:
         "<logs>/labels/{labels}.log",
     benchmark:
-        "<benchmarks>/labels/{labels}.tsv"
-    priority: 50  # the longest chain of jobs waits for it
+        benchmark_file("labels/{labels}")
+    priority: 50  # on the longest chain of jobs
     conda:
         "../../envs/pqm.yaml"
     threads: label_threads

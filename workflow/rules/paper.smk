@@ -1,22 +1,30 @@
-# The results: a table or a figure each, alone or together.
+# The results: one rule per table and figure, and targets for all of them.
 include: "common.smk"
 
 
-TABLES = expand("<results>/tables/{name}.{form}", name=RESULTS.tables if RESULTS else (), form=["csv", "md", "tex"])
-FIGURES = expand("<results>/figures/{name}.{form}", name=RESULTS.figures if RESULTS else (), form=["svg", "png", "pdf", "csv"])
-REPORT = ["<results>/report.html"] if RESULTS and RESULTS.report else []
-HEADLINE = ["<results>/tables/headline.json"] if RESULTS and "main" in RESULTS.tables else []
+from pqm.workflow.captions import write_captions
+
+RESULTS = PLAN.results
+TABLES = [LAYOUT.table(name, ending) for name in RESULTS.tables for ending in ("csv", "md", "tex")]
+FIGURES = [LAYOUT.figure(name, ending) for name in RESULTS.figures for ending in ("svg", "png", "pdf", "csv")]
+HEADLINE = [LAYOUT.headline] if "main" in RESULTS.tables else []
+OVERVIEW = [LAYOUT.overview] if TABLES or FIGURES else []
+REPORT = [LAYOUT.report] if RESULTS.report else []
+CAPTIONS = f"{WORK}/captions"
+if workflow.is_main_process and not workflow.dryrun:
+    write_captions(RESULTS, Path(CAPTIONS))
 
 
 rule paper:
     input:
         TABLES,
         FIGURES,
-        REPORT,
         HEADLINE,
+        OVERVIEW,
+        REPORT,
 
 
-# Named as users ask for them: of the chosen study, and with the slash that shells complete to.
+# Targets for all tables or figures, also with the slash that shells append to folders.
 for kind, files in (("tables", [*TABLES, *HEADLINE]), ("figures", FIGURES)):
     for name in (f"results/{kind}", f"results/{kind}/", f"results/{STUDY_NAME}/{kind}", f"results/{STUDY_NAME}/{kind}/"):
 
@@ -27,71 +35,67 @@ for kind, files in (("tables", [*TABLES, *HEADLINE]), ("figures", FIGURES)):
                 files,
 
 
-for result in RESULTS.tables if RESULTS else ():
+for result in RESULTS.tables:
 
     rule:
         name:
             f"table_{result}"
         input:
-            files=result_inputs("tables", result),
-            caption=f"workflow/report/{result}.rst",
-            code=code("tables"),
+            files=lambda wildcards, result=result: PLAN.files_of("tables", result),
+            code=result_code("tables", result, PLAN.losses(PLAN.runs_behind("tables", result))),
         output:
             report(
-                f"<results>/tables/{result}.csv",
-                caption=f"../report/{result}.rst",
+                LAYOUT.table(result, "csv"),
+                caption=f"../../{CAPTIONS}/{result}.rst",
                 category="Tables",
                 labels={"result": result},
             ),
-            f"<results>/tables/{result}.md",
-            f"<results>/tables/{result}.tex",
-            record=f"<results>/tables/{result}.record.json",
+            LAYOUT.table(result, "md"),
+            LAYOUT.table(result, "tex"),
+            record=record(LAYOUT.table(result, "csv")),
         log:
             f"<logs>/paper/table-{result}.log",
         benchmark:
-            f"<benchmarks>/paper/table-{result}.tsv"
+            benchmark_file(f"paper/table-{result}")
         conda:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings=result_settings("tables", result),
+            settings=PLAN.settings_of("tables", result),
             name=result,
             folder=output_folder,
         shell:
-            recorded(
-                "pqm paper table {params.name} --study {params.study} --output {params.folder} --caption {input.caption} > {log} 2>&1"
-            )
+            recorded("pqm paper table {params.name} --study {params.study} --output {params.folder} > {log} 2>&1")
 
 
-for result in RESULTS.figures if RESULTS else ():
+for result in RESULTS.figures:
 
     rule:
         name:
             f"figure_{result}"
         input:
-            files=result_inputs("figures", result),
-            caption=f"workflow/report/{result}.rst",
-            code=code("figures"),
+            files=lambda wildcards, result=result: PLAN.files_of("figures", result),
+            code=result_code("figures", result, PLAN.losses(PLAN.runs_behind("figures", result))),
         output:
             report(
-                f"<results>/figures/{result}.svg",
-                caption=f"../report/{result}.rst",
+                LAYOUT.figure(result, "svg"),
+                caption=f"../../{CAPTIONS}/{result}.rst",
                 category="Figures",
                 labels={"result": result},
             ),
-            f"<results>/figures/{result}.png",
-            f"<results>/figures/{result}.pdf",
-            f"<results>/figures/{result}.csv",
-            record=f"<results>/figures/{result}.record.json",
+            LAYOUT.figure(result, "png"),
+            LAYOUT.figure(result, "pdf"),
+            LAYOUT.figure(result, "csv"),
+            record=record(LAYOUT.figure(result, "csv")),
         log:
             f"<logs>/paper/figure-{result}.log",
         benchmark:
-            f"<benchmarks>/paper/figure-{result}.tsv"
+            benchmark_file(f"paper/figure-{result}")
         conda:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings=result_settings("figures", result),
+            settings=PLAN.settings_of("figures", result),
             name=result,
             folder=output_folder,
         shell:
@@ -100,18 +104,18 @@ for result in RESULTS.figures if RESULTS else ():
 
 if HEADLINE:
 
-    # What `dvc metrics` shows.
+    # The numbers that `dvc metrics` shows.
     rule headline:
         input:
-            table="<results>/tables/main.csv",
+            table=LAYOUT.table("main", "csv"),
             code=code("headline"),
         output:
-            made="<results>/tables/headline.json",
-            record="<results>/tables/headline.record.json",
+            made=LAYOUT.headline,
+            record=record(LAYOUT.headline),
         log:
             "<logs>/paper/headline.log",
         benchmark:
-            "<benchmarks>/paper/headline.tsv"
+            benchmark_file("paper/headline")
         conda:
             "../../envs/pqm.yaml"
         params:
@@ -121,27 +125,55 @@ if HEADLINE:
             recorded("pqm paper headline {input.table} --output {output.made} > {log} 2>&1")
 
 
+DECLARATIONS = sorted(
+    {file for kind in ("tables", "figures") for name in getattr(RESULTS, kind) for file in result_code(kind, name, [])}
+)
+
+
+if OVERVIEW:
+
+    # All figures and tables on one page, for browsing the repository.
+    rule overview:
+        input:
+            TABLES,
+            FIGURES,
+            code=[*code("overview"), *DECLARATIONS],
+        output:
+            made=LAYOUT.overview,
+            record=record(LAYOUT.overview),
+        log:
+            "<logs>/paper/overview.log",
+        benchmark:
+            benchmark_file("paper/overview")
+        conda:
+            "../../envs/pqm.yaml"
+        params:
+            study=FROZEN,
+            settings="results.tables results.figures results.report",
+        shell:
+            recorded("pqm paper overview --study {params.study} --output {output.made} > {log} 2>&1")
+
+
 if REPORT:
 
     rule page:
         input:
             TABLES,
             FIGURES,
-            files=needed("scores", RESULTS.report),
-            checkpoints=needed("checkpoints", []),
-            captions=expand("workflow/report/{name}.rst", name=[*RESULTS.tables, *RESULTS.figures]),
-            code=code("report"),
+            files=PLAN.needed("scores", RESULTS.report),
+            checkpoints=PLAN.needed("checkpoints", []),
+            code=sorted({*code("report", PLAN.losses(RESULTS.report)), *DECLARATIONS}),
         output:
-            made="<results>/report.html",
-            record="<results>/report.record.json",
+            made=LAYOUT.report,
+            record=record(LAYOUT.report),
         log:
             "<logs>/paper/report.log",
         benchmark:
-            "<benchmarks>/paper/report.tsv"
+            benchmark_file("paper/report")
         conda:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
             settings="results runs evaluation training.seeds",
         shell:
-            recorded("pqm paper report --study {params.study} --output {output.made} --captions workflow/report > {log} 2>&1")
+            recorded("pqm paper report --study {params.study} --output {output.made} > {log} 2>&1")

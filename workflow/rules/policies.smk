@@ -1,29 +1,30 @@
-# Models that sample (policies) and that reward models start from (backbones): trained here, or fetched.
+# Policies (models that sample) and backbones (models that reward models start from): snapshots or pretrained models.
 include: "common.smk"
 
 
 rule policies:
     input:
-        expand("<data>/policies/{policy}", policy=STUDY.policies),
-        expand("<data>/backbones/{backbone}", backbone=STUDY.backbones),
+        [LAYOUT.policy(policy) for policy in STUDY.policies],
+        [LAYOUT.backbone(backbone) for backbone in STUDY.backbones],
 
 
 rule pretraining:
     input:
-        questions=pretraining_questions,
-        start=pretraining_start,
+        questions=lambda wildcards: PLAN.pretraining_questions(wildcards.pretraining),
+        start=lambda wildcards: PLAN.pretraining_start(wildcards.pretraining),
         code=code("pretraining"),
     output:
-        made=directory("<data>/pretraining/{pretraining}"),
-        record="<data>/pretraining/{pretraining}.record.json",
+        made=directory(LAYOUT.pretraining("{pretraining}")),
+        record=record(LAYOUT.pretraining("{pretraining}")),
     log:
         "<logs>/policies/{pretraining}.log",
     benchmark:
-        "<benchmarks>/policies/pretraining-{pretraining}.tsv"
-    priority: 100  # the longest chain of jobs waits for it
+        benchmark_file("policies/pretraining-{pretraining}")
+    priority: 100  # on the longest chain of jobs
     conda:
         "../../envs/pqm.yaml"
-    threads: pretraining_threads
+    # Independent of the available cores, so that results do not change.
+    threads: lambda wildcards: STUDY.pretraining[wildcards.pretraining].threads
     resources:
         **asked("policies"),
     params:
@@ -40,15 +41,15 @@ rule pretraining:
 
 rule policy:
     input:
-        pretraining=picked_pretraining("policies"),
-        code=model_code("policies"),
+        pretraining=lambda wildcards: PLAN.picked_pretraining("policies", wildcards.policy),
+        code=code("models"),
     output:
-        made=directory("<data>/policies/{policy}"),
-        record="<data>/policies/{policy}.record.json",
+        made=directory(LAYOUT.policy("{policy}")),
+        record=record(LAYOUT.policy("{policy}")),
     log:
         "<logs>/policies/policy-{policy}.log",
     benchmark:
-        "<benchmarks>/policies/policy-{policy}.tsv"
+        benchmark_file("policies/policy-{policy}")
     conda:
         "../../envs/pqm.yaml"
     params:
@@ -61,15 +62,15 @@ rule policy:
 
 rule backbone:
     input:
-        pretraining=picked_pretraining("backbones"),
-        code=model_code("backbones"),
+        pretraining=lambda wildcards: PLAN.picked_pretraining("backbones", wildcards.backbone),
+        code=code("models"),
     output:
-        made=directory("<data>/backbones/{backbone}"),
-        record="<data>/backbones/{backbone}.record.json",
+        made=directory(LAYOUT.backbone("{backbone}")),
+        record=record(LAYOUT.backbone("{backbone}")),
     log:
         "<logs>/policies/backbone-{backbone}.log",
     benchmark:
-        "<benchmarks>/policies/backbone-{backbone}.tsv"
+        benchmark_file("policies/backbone-{backbone}")
     conda:
         "../../envs/pqm.yaml"
     params:

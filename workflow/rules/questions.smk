@@ -1,24 +1,24 @@
-# Question sets, made or read.
+# Data sets of questions: generated, or read from published data.
 include: "common.smk"
 
 
 rule questions:
     input:
-        expand("<data>/questions/{dataset}.parquet", dataset=STUDY.questions),
+        [LAYOUT.questions(dataset) for dataset in STUDY.questions],
 
 
 rule question_set:
     input:
-        upstream=upstream_questions,
-        file=question_file,
-        code=question_code,
+        upstream=lambda wildcards: [LAYOUT.questions(dataset) for dataset in STUDY.questions[wildcards.dataset].upstream],
+        file=lambda wildcards: published_file(STUDY.questions[wildcards.dataset]),
+        code=code("questions"),
     output:
-        made="<data>/questions/{dataset}.parquet",
-        record="<data>/questions/{dataset}.record.json",
+        made=LAYOUT.questions("{dataset}"),
+        record=record(LAYOUT.questions("{dataset}")),
     log:
         "<logs>/questions/{dataset}.log",
     benchmark:
-        "<benchmarks>/questions/{dataset}.tsv"
+        benchmark_file("questions/{dataset}")
     conda:
         "../../envs/pqm.yaml"
     params:

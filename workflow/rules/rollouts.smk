@@ -1,18 +1,17 @@
-# Solutions sampled by every policy.
+# Solutions sampled by every policy, and published solutions.
 include: "common.smk"
 
 
 rule rollouts:
     input:
-        sampled_rollouts(),
-        expand("<data>/rollouts/{cell}.parquet", cell=PUBLISHED_CELLS),
-        expand("<data>/annotated/{dataset}", dataset=STUDY.annotated),
+        PLAN.rollouts([*PLAN.sampled_cells, *PLAN.published_cells]),
+        [LAYOUT.annotated(dataset) for dataset in STUDY.annotated],
 
 
-# The server of a policy whose settings name a command: Snakemake runs it beside the jobs that need it, and stops it after them.
+# The server of a policy with a server command. Snakemake runs it together with the jobs that need it, and stops it after them.
 rule rollouts_server:
     input:
-        "<data>/policies/{policy}",
+        LAYOUT.policy("{policy}"),
     output:
         service("<work>/servers/rollouts-{policy}.json"),
     log:
@@ -23,29 +22,30 @@ rule rollouts_server:
         **asked("rollouts"),
         servers=1,
     shell:
-        "exec python -m pqm.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+        "exec python -m pqm.models.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
 
 
 rule sample:
     input:
-        policy="<data>/policies/{policy}",
-        questions="<data>/questions/{dataset}.parquet",
-        server=server_of_rollouts,
+        policy=LAYOUT.policy("{policy}"),
+        questions=LAYOUT.questions("{dataset}"),
+        server=lambda wildcards: started_server("rollouts", wildcards.policy),
         code=code("rollouts"),
     output:
-        made="<data>/rollouts/{policy}/{dataset}.parquet",
-        record="<data>/rollouts/{policy}/{dataset}.record.json",
+        made=LAYOUT.rollouts("{policy}", "{dataset}"),
+        record=record(LAYOUT.rollouts("{policy}", "{dataset}")),
     log:
         "<logs>/rollouts/{policy}/{dataset}.log",
     benchmark:
-        "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
+        benchmark_file("rollouts/{policy}/{dataset}")
     wildcard_constraints:
         policy=one_of(STUDY.policies),
     conda:
         "../../envs/pqm.yaml"
-    threads: sampling_threads
+    # With a server, jobs request no threads and no GPUs, because they only wait for it. So Snakemake runs them all at once.
+    threads: lambda wildcards, input: 0 if input.server else STUDY.rollouts[wildcards.dataset].threads
     resources:
-        **asked("rollouts") | {"gpu": sampling_gpus},
+        **asked("rollouts") | {"gpu": lambda wildcards, input: 0 if input.server else STUDY.resources.rollouts.gpus},
     params:
         study=FROZEN,
         settings="rollouts.{dataset}",
@@ -57,19 +57,19 @@ rule sample:
         )
 
 
-# Solutions that others published, as rollouts of their models.
+# Published model solutions, as rollouts.
 rule published_rollouts:
     input:
-        solutions=lambda wildcards: source_file(STUDY.solutions[solutions_of(wildcards)]),
-        questions="<data>/questions/{dataset}.parquet",
+        solutions=lambda wildcards: published_file(PLAN.solutions_of(wildcards.dataset)),
+        questions=LAYOUT.questions("{dataset}"),
         code=code("solutions"),
     output:
-        made="<data>/rollouts/{policy}/{dataset}.parquet",
-        record="<data>/rollouts/{policy}/{dataset}.record.json",
+        made=LAYOUT.rollouts("{policy}", "{dataset}"),
+        record=record(LAYOUT.rollouts("{policy}", "{dataset}")),
     log:
         "<logs>/rollouts/{policy}/{dataset}.log",
     benchmark:
-        "<benchmarks>/rollouts/{policy}/{dataset}.tsv"
+        benchmark_file("rollouts/{policy}/{dataset}")
     wildcard_constraints:
         policy=one_of(model for item in STUDY.solutions.values() for model in item.models),
     conda:
@@ -84,18 +84,18 @@ rule published_rollouts:
         )
 
 
-# Solutions whose first wrong step people marked.
+# Solutions with a human-annotated first error.
 rule annotated:
     input:
-        file=annotated_file,
+        file=lambda wildcards: published_file(STUDY.annotated[wildcards.dataset]),
         code=code("annotated"),
     output:
-        made=directory("<data>/annotated/{dataset}"),
-        record="<data>/annotated/{dataset}.record.json",
+        made=directory(LAYOUT.annotated("{dataset}")),
+        record=record(LAYOUT.annotated("{dataset}")),
     log:
         "<logs>/rollouts/annotated/{dataset}.log",
     benchmark:
-        "<benchmarks>/rollouts/annotated/{dataset}.tsv"
+        benchmark_file("rollouts/annotated/{dataset}")
     conda:
         "../../envs/pqm.yaml"
     params:

@@ -1,37 +1,41 @@
-# Reward models: one checkpoint for each run and seed.
+# Reward models: one checkpoint per run and seed.
 include: "common.smk"
 
 
 rule train:
     input:
-        [f"<results>/checkpoints/{run}/seed-{seed}" for run in STUDY.runs for seed in seeds(run)],
+        [LAYOUT.checkpoint(one) for run in STUDY.runs for one in PLAN.scorers(run)],
+
+
+# A training runs in one process, or in the processes of an accelerate file, one per requested GPU.
+ACCELERATE = STUDY.training.accelerate if STUDY.training else None
 
 
 if STUDY.training:
 
     rule reward_model:
         input:
-            labels=run_input("labels"),
-            validation=f"<data>/labels/{STUDY.training.validation}.parquet",
-            backbone=run_input("backbone"),
-            code=code("train"),
+            labels=lambda wildcards: LAYOUT.labels(STUDY.runs[wildcards.run].labels),
+            validation=LAYOUT.labels(STUDY.training.validation),
+            backbone=lambda wildcards: LAYOUT.backbone(STUDY.runs[wildcards.run].backbone),
+            code=lambda wildcards: code("train", PLAN.losses([wildcards.run])),
         output:
-            made=directory("<results>/checkpoints/{run}/seed-{seed}"),
-            record="<results>/checkpoints/{run}/seed-{seed}.record.json",
+            made=directory(LAYOUT.checkpoint(scorer("{run}", "{seed}"))),
+            record=record(LAYOUT.checkpoint(scorer("{run}", "{seed}"))),
         log:
             "<logs>/train/{run}-seed-{seed}.log",
         benchmark:
-            "<benchmarks>/train/{run}/seed-{seed}.tsv"
+            benchmark_file("train/{run}/seed-{seed}")
         conda:
             "../../envs/pqm.yaml"
         threads: STUDY.training.threads
         resources:
             **asked("train"),
         params:
-            # Which policies a run judges, and which other seeds there are, is no part of a training.
+            # A training does not depend on the run's policies and on its other seeds.
             study=FROZEN,
             settings="runs.{run},-policies,-seeds training,-seeds,-checkpoint_every",
-            launcher=launcher(),
+            launcher=f"accelerate launch --config_file {ACCELERATE} -m pqm.cli" if ACCELERATE else "pqm",
         shell:
             on_devices(
                 "{params.launcher} train {params.study} {wildcards.run} --output {output.made} --seed {wildcards.seed} --labels {input.labels}"

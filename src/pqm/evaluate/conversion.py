@@ -1,7 +1,7 @@
-"""The authors' checkpoints as ours: a causal language model with a value head becomes a token classifier.
+"""Convert checkpoints of the paper's authors: a causal language model with a value head becomes a token classifier.
 
-Theirs is one state dict: the language model below `pretrained_model.` and `Linear(d, 1)` with a bias, `v_head.summary`, on its last
-hidden state. Source: `value_model.py`, `bon_eval_hf.py` and `train_main.py` of their public repository.
+Their checkpoint is one state dict: the language model under `pretrained_model.`, and a `Linear(d, 1)` with bias on its last
+hidden state, `v_head.summary`. Source: `value_model.py`, `bon_eval_hf.py` and `train_main.py` of their public repository.
 """
 
 import json
@@ -15,13 +15,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 
-from pqm import formats
 from pqm.errors import PqmError
-from pqm.reward_model import save_reward_model
-from pqm.solution import SolutionFormat
+from pqm.io import formats
+from pqm.models.reward_model import save_reward_model
+from pqm.solution_format import SolutionFormat
 
 STEP_TOKEN = "[PRM]"
-# They trained with the one and evaluated with the other, so their numbers are the second one's.
+# The authors trained with the first template and evaluated with the second, so their numbers need the second.
 TEMPLATES = {
     "training": "[INST] {question} [/INST]\n",
     "evaluation": "Below is an instruction that describes a task.\nWrite a response that appropriately completes the request.\n\n"
@@ -32,11 +32,11 @@ _LANGUAGE_HEADS = ("lm_head.weight", "embed_out.weight")
 
 
 def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
-    """Write the reward model folder `output`; scores are the same, the head's bias is kept.
+    """Convert a checkpoint to the reward model folder `output`. Its scores stay the same; the head's bias is kept.
 
     Args:
-        weights: a safetensors or torch file, or a folder of one or of its shards with their index.
-        backbone: `transformers` folder of the model that was trained: its config and its tokenizer, to which the step token is added.
+        weights: a safetensors or torch file, or a folder with such a file or with shards and their index.
+        backbone: `transformers` folder of the authors' backbone, for its config and tokenizer; the step token is added.
         template: a name in `TEMPLATES`.
 
     Raises:
@@ -47,10 +47,10 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
     state = {_our_name(name): tensor for name, tensor in read_weights(weights).items() if not name.endswith(_LANGUAGE_HEADS)}
     if "score.weight" not in state:
         raise PqmError(
-            f"{weights}: has no weights {_HEAD + 'weight'!r}; expected the authors' layout, a language model with a value head"
+            f"{weights}: the weights {_HEAD + 'weight'!r} are missing; expected the authors' layout, a model with a value head"
         )
     if not (backbone / "config.json").is_file():
-        raise PqmError(f"{backbone}: no config.json; expected the `transformers` folder of the backbone that was trained")
+        raise PqmError(f"{backbone}: no config.json; expected the `transformers` folder of the authors' backbone")
     tokenizer = AutoTokenizer.from_pretrained(backbone)
     tokenizer.add_tokens([STEP_TOKEN], special_tokens=True)
     config = AutoConfig.from_pretrained(backbone, num_labels=1)
@@ -60,7 +60,8 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
     config.vocab_size = state[embedding].shape[0] if embedding in state else config.vocab_size
     if config.vocab_size < len(tokenizer):
         raise PqmError(
-            f"{weights}: {config.vocab_size} embedded tokens, but the tokenizer of {backbone} with {STEP_TOKEN} has {len(tokenizer)}"
+            f"{weights}: {config.vocab_size} token embeddings, but {len(tokenizer)} tokens in the tokenizer of {backbone} with"
+            f" {STEP_TOKEN}"
         )
     config.dtype = reduce(torch.promote_types, {tensor.dtype for tensor in state.values()})
     model = _without_weights(config)
@@ -68,11 +69,11 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
     for name in sorted({*wanted, *state}):
         there, expected = state[name].shape if name in state else None, wanted.get(name)
         if there != expected:
-            raise PqmError(f"{weights}: {name}: shape {_say(there)}, but a model like {backbone} has {_say(expected)}")
+            raise PqmError(f"{weights}: {name}: shape {_shape(there)}; expected {_shape(expected)} for a model like {backbone}")
     model.load_state_dict({name: tensor.to(config.dtype) for name, tensor in state.items()}, assign=True)
-    form = SolutionFormat(question_template=TEMPLATES[template], step_separator="\n", step_token=STEP_TOKEN)
+    solution_format = SolutionFormat(question_template=TEMPLATES[template], step_separator="\n", step_token=STEP_TOKEN)
     with formats.whole_folder(output) as part:
-        save_reward_model(model, tokenizer, form, part)
+        save_reward_model(model, tokenizer, solution_format, part)
 
 
 def _without_weights(config: PreTrainedConfig) -> PreTrainedModel:
@@ -84,15 +85,15 @@ def _our_name(name: str) -> str:
     return "score." + name.removeprefix(_HEAD) if name.startswith(_HEAD) else name.removeprefix(_BODY)
 
 
-def _say(shape: torch.Size | None) -> str:
+def _shape(shape: torch.Size | None) -> str:
     return "none" if shape is None else str(tuple(shape))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The state dict of a file, or of a folder's file or shards.
+    """Read the state dict of a file, or of a folder's file or shards.
 
     Raises:
-        PqmError: there is none, or one is missing or not whole; torch files that hold more than tensors are refused.
+        PqmError: a file is missing or incomplete, or a torch file contains more than tensors.
     """
     state: dict[str, Tensor] = {}
     for file in _weight_files(path):
@@ -102,7 +103,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             raise PqmError(f"{file}: missing; expected a checkpoint's weights") from None
         except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise PqmError(f"{file}: not a state dict of tensors, or cut while it was written ({reason})") from None
+            raise PqmError(f"{file}: not a state dict of tensors, or truncated while it was written ({reason})") from None
     return state
 
 
@@ -118,4 +119,4 @@ def _weight_files(path: Path) -> list[Path]:
                 raise PqmError(f"{index}: not an index of shards; expected JSON with `weight_map`") from None
         if (path / name).is_file():
             return [path / name]
-    raise PqmError(f"{path}: neither model.safetensors nor pytorch_model.bin, whole or in shards with an index")
+    raise PqmError(f"{path}: neither model.safetensors nor pytorch_model.bin; expected one of them, or its shards with an index")

@@ -1,6 +1,6 @@
-"""The protocol of the paper's authors, to set their numbers beside ours: the first n samples in file order, once, no interval.
+"""The evaluation protocol of the paper's authors, for comparison: the first n samples in file order, without intervals.
 
-Ours, `pqm evaluate judge`, is the expectation over all subsets of n.
+`pqm evaluate judge` computes the expectation over all subsets of size n instead.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate import join
-from pqm.evaluate.estimators import Bools, Floats, aggregate, first_n, probability
+from pqm.estimation.estimators import Bools, Floats, aggregate, first_n, probability
+from pqm.estimation.judge import join
+from pqm.io import formats
 
 
 def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int]) -> pd.DataFrame:
-    """Accuracy over all questions of each method and n, by the authors' grader and by `math-verify`.
+    """The accuracy of each method and n over all questions, by the rules of the authors' grader and by `math-verify`.
 
     Raises:
         PqmError: a sample has no score, or a question has fewer samples than the largest n.
@@ -25,7 +25,9 @@ def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int
     questions = [group.sort_values("sample_id") for _, group in joined.groupby("question_id", sort=True)]
     few = min(questions, key=len)
     if len(few) < max(n):
-        raise PqmError(f"{grades}: question {few['question_id'].iloc[0]!r}: {len(few)} samples, but n = {max(n)} is asked for")
+        raise PqmError(
+            f"{grades}: question {few['question_id'].iloc[0]!r}: {len(few)} samples, but n = {max(n)}; use a smaller n"
+        )
     found: dict[tuple[str, int], list[list[float]]] = {}
     for group in questions:
         answers = [answer if isinstance(answer, str) else None for answer in group["answer"]]
@@ -50,8 +52,8 @@ def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int
 def first_n_vote(answers: Sequence[str | None], correct: Bools, weights: Floats, n: int) -> float:
     """Whether the answer with the largest sum of weights among the first n samples is right (1 or 0).
 
-    The first of equals; no answer (None) is an answer like any other, as in the authors' code, which is as right as the first
-    sample that states it. All of shape [M], M >= n.
+    Ties go to the first answer. As in the authors' code, no answer (None) counts as an answer, and an answer is right if the
+    first sample with it is right. All arguments have shape [M], M >= n.
     """
     totals: dict[str | None, float] = {}
     for answer, weight in zip(answers[:n], weights):

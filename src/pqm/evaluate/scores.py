@@ -1,4 +1,4 @@
-"""Step scores of sampled solutions: by a reward model, or by a backbone's likelihood."""
+"""Step scores of sampled solutions, by a reward model or by the likelihood of a language model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,23 +6,27 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pqm import formats
 from pqm.errors import PqmError
-from pqm.evaluate.scoring import Forest, log_likelihoods, plant, step_scores
+from pqm.io import formats
+from pqm.io.shard_cache import ShardCache, checkpoint_hash
 from pqm.memory import fits
+from pqm.models.placement import place
+from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, step_scores
+from pqm.models.reward_model import Encoder, load_language_model, load_reward_model
 from pqm.progress import say
-from pqm.reward_model import Encoder, load_language_model, load_reward_model, place
-from pqm.work import WorkFolder, checkpoint_hash
 
 Kind = Literal["reward", "likelihood"]
-QUESTIONS_A_SHARD = 25
+QUESTIONS_PER_SHARD = 25
 
 
 class Scorer:
-    """Checkpoints that score the steps of one question's solutions; they share a tokenizer and a solution format.
+    """Scores the steps of a question's solutions with several checkpoints.
 
-    `reward` reads the reward head's logits; `likelihood` gives the log likelihood of the solution up to each step's end,
-    so that its last value is the whole solution's.
+    Args:
+        checkpoints: checkpoints with the same tokenizer and solution format.
+        kind: `reward` for the scores of a reward model. `likelihood` for the log likelihood of the solution up to each step's
+            end; the last value is that of the whole solution.
+        budget: tokens per batch.
 
     Raises:
         PqmError: a checkpoint is of the other kind, or has another tokenizer or format than the first.
@@ -32,38 +36,50 @@ class Scorer:
         load = load_reward_model if kind == "reward" else load_language_model
         self._read = step_scores if kind == "reward" else log_likelihoods
         loaded = [load(checkpoint) for checkpoint in checkpoints]
-        self.checkpoints, self.budget, self.form = list(checkpoints), budget, loaded[0][2]
-        for checkpoint, (_, tokenizer, form) in zip(checkpoints, loaded):
-            if form != self.form or tokenizer.get_vocab() != loaded[0][1].get_vocab():
-                raise PqmError(f"{checkpoint}: another tokenizer or solution format than {checkpoints[0]}; score it by itself")
+        self.checkpoints, self.budget, self.solution_format = list(checkpoints), budget, loaded[0][2]
+        for checkpoint, (_, tokenizer, solution_format) in zip(checkpoints, loaded):
+            if solution_format != self.solution_format or tokenizer.get_vocab() != loaded[0][1].get_vocab():
+                raise PqmError(f"{checkpoint}: another tokenizer or solution format than {checkpoints[0]}; score it separately")
         self.models = [place(model) for model, _, _ in loaded]
         self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
-        self.encode = Encoder(loaded[0][1], self.form)
+        self.encode = Encoder(loaded[0][1], self.solution_format)
         limits = [getattr(model.config, "max_position_embeddings", None) for model in self.models]
         self.limit = min((limit for limit in limits if limit is not None), default=None)
 
-    def plant(self, question: str, solutions: Sequence[Sequence[str]]) -> Forest:
-        """The solutions of a question, ready to be read by every checkpoint."""
+    def build_prefix_trees(self, question: str, solutions: Sequence[Sequence[str]]) -> PrefixTrees:
+        """Build the prefix trees of a question's solutions, for all checkpoints."""
         encoded = [self.encode(question, steps) for steps in solutions]
-        return plant(encoded, len(self.encode(question, []).tokens), self.budget)
+        return build_prefix_trees(encoded, len(self.encode(question, []).tokens), self.budget)
 
     def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[list[float]]]:
-        """For each checkpoint the step scores of each solution, in order.
+        """The step scores of each solution, for each checkpoint.
 
-        Where the device's memory is full, batches are half as large from then on.
+        After an out-of-memory error, batches are half as large from then on.
+
+        Raises:
+            PqmError: memory is too small for one solution.
         """
         while True:
-            forest = self.plant(question, solutions)
-            scores = fits(lambda: [self._read(model, forest) for model in self.models])  # noqa: B023, called at once
+            trees = self.build_prefix_trees(question, solutions)
+            scores = fits(lambda: [self._read(model, trees) for model in self.models])  # noqa: B023, called at once
             if scores is not None:
                 return scores
             if self.budget == 1:
-                raise PqmError("out of memory with one solution at a time; take a larger device")
+                raise PqmError("out of memory with one solution at a time; use a device with more memory")
             self.budget //= 2
-            say(f"out of memory: batches of {self.budget} tokens from here on")
+            say(f"out of memory: continuing with batches of {self.budget} tokens")
 
     def expect_whole(self, rollouts: Path, samples: pd.DataFrame, texts: pd.Series) -> None:
-        """Refuse solutions that a model cannot read whole: cut, they would get a score that nobody can tell from others."""
+        """Check that all solutions fit into the models, because the score of a truncated solution would look like any other.
+
+        Args:
+            rollouts: path of the table, for the message.
+            samples: the rollouts.
+            texts: the question texts by id.
+
+        Raises:
+            PqmError: a solution is too long.
+        """
         if self.limit is None:
             return
         lengths = [
@@ -73,26 +89,32 @@ class Scorer:
         if long:
             first = samples.iloc[long[0]]
             raise PqmError(
-                f"{rollouts}: {len(long)} of {len(samples)} solutions are longer than the model's {self.limit} positions, the first"
-                f" is question {first['question_id']!r}, sample {first['sample_id']}, {lengths[long[0]]} tokens; leave them out"
+                f"{rollouts}: {len(long)} of {len(samples)} solutions are longer than the model's {self.limit} positions, first"
+                f" question {first['question_id']!r}, sample {first['sample_id']}, {lengths[long[0]]} tokens; remove them"
             )
 
 
-def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkFolder) -> list[list[pd.DataFrame]]:
-    """For each checkpoint the score table of each policy's rollouts on one data set.
+def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], cache: ShardCache) -> list[list[pd.DataFrame]]:
+    """Score the rollouts of several policies on one data set; a question's solutions by all policies are read together.
 
-    A question's solutions by all policies are read together.
+    Args:
+        questions: the question table.
+        rollouts: one rollout table per policy.
+        cache: the cache for finished shards.
+
+    Returns:
+        For each checkpoint one score table per rollout table.
 
     Raises:
-        PqmError: the rollouts answer a question that `questions` does not hold, or a solution is longer than a model reads.
+        PqmError: the rollouts answer a question that is not in `questions`, or a solution is too long for a model.
     """
     texts = formats.read(questions, formats.QUESTIONS).set_index("question_id")["question"]
     parts = [formats.read(path, formats.ROLLOUTS) for path in rollouts]
     for path, part in zip(rollouts, parts):
-        scorer.form.expect(part, path, scorer.checkpoints[0])
+        scorer.solution_format.expect(part, path, scorer.checkpoints[0])
         unknown = part.loc[~part["question_id"].isin(texts.index), "question_id"]
         if len(unknown):
-            raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which {questions} does not hold")
+            raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which is not in {questions}")
         scorer.expect_whole(path, part, texts)
     samples = pd.concat([part.assign(table=index) for index, part in enumerate(parts)], ignore_index=True)
     groups = list(samples.groupby("question_id", sort=True))
@@ -105,8 +127,8 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], work: WorkF
             for table, sample, scores in zip(group["table"], group["sample_id"], values)
         ]
 
-    shards = [groups[start : start + QUESTIONS_A_SHARD] for start in range(0, len(groups), QUESTIONS_A_SHARD)]
-    scored = dict(tuple(work.table_by_shards(shards, rows, f"scores on {questions.stem}", "shard").groupby(["by", "table"])))
+    shards = [groups[start : start + QUESTIONS_PER_SHARD] for start in range(0, len(groups), QUESTIONS_PER_SHARD)]
+    scored = dict(tuple(cache.table_by_shards(shards, rows, f"scores on {questions.stem}", "shard").groupby(["by", "table"])))
     return [
         [scored[by, table].drop(columns=["by", "table"]).reset_index(drop=True) for table in range(len(parts))]
         for by in range(len(scorer.names))

@@ -1,4 +1,4 @@
-"""Published label sets as label tables: Math-Shepherd, PRM800K, and rows of the stepwise shape `prompt, completions, labels`."""
+"""Readers of published labels as label tables: Math-Shepherd, PRM800K, and stepwise rows {prompt, completions, labels}."""
 
 import re
 from collections import Counter
@@ -9,19 +9,24 @@ from typing import Any
 
 import pandas as pd
 
-from pqm.config import ExpectedCounts, PublishedLabelsConfig
 from pqm.errors import PqmError
-from pqm.evaluate.grading import extract_answer
+from pqm.grading.grader import extract_answer
+from pqm.io.records import Record, Records, question_hash, read_records
 from pqm.progress import say
-from pqm.records import Record, Records, question_hash, read_records
+from pqm.solution_format import split_at_headings
+from pqm.study.labels import ExpectedCounts, PublishedLabelsConfig
 
-STEP_HEADING = re.compile(r"Step \d+:")
-STEP_TAG = re.compile(r"\s*(?<!\w)ки(?!\w)")  # marks a step's end in Math-Shepherd; inside a word it is text
+STEP_TAG = re.compile(r"\s*(?<!\w)ки(?!\w)")  # the end of a step in Math-Shepherd; inside a word it is ordinary text
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A solution: a label in [0, 1] for each step, and whether its final answer is right."""
+    """A labelled solution.
+
+    Attributes:
+        labels: a label in [0, 1] per step.
+        correct: whether the final answer is right.
+    """
 
     question: str
     steps: list[str]
@@ -30,17 +35,17 @@ class Labelled:
 
 
 def published_labels(config: PublishedLabelsConfig, published: Path) -> pd.DataFrame:
-    """The label table of a published corpus; what is left out is counted by reason and said.
+    """Read the label table of a published corpus, and log how many rows are skipped for which reason.
 
-    A solution that is published twice is kept once, with its first labels. Hits and counts are not known and stand as 0.
+    Of duplicate solutions the first is kept. Hits and counts are unknown, and are 0 in the table.
 
     Args:
-        published: the folder in which a relative path is looked up.
+        published: the folder at which a relative path starts.
 
     Raises:
-        PqmError: the corpus is missing, a row breaks its format, its counts are not `config.counts`, or no solution is left.
+        PqmError: the corpus is missing, a row is malformed, the counts differ from `config.counts`, or no solution is left.
     """
-    form = config.source.format
+    file_format = config.source.format
     records = read_records(config.source, published)
     left_out: Counter[str] = Counter()
     rows = 0
@@ -51,25 +56,27 @@ def published_labels(config: PublishedLabelsConfig, published: Path) -> pd.DataF
             rows += 1
             yield numbered
 
-    solutions = list(_READERS[form](Records(records.origin, counted()), left_out))
+    solutions = list(_READERS[file_format](Records(records.origin, counted()), left_out))
     if not solutions:
-        raise PqmError(f"{records.origin}: no labelled solution in {rows} rows ({_listed(left_out)}); expected the format {form}")
+        raise PqmError(
+            f"{records.origin}: no labelled solution in {rows} rows (skipped: {_listed(left_out)}); expected {file_format} format"
+        )
     wrong_endings = 100 * sum(one.labels[-1] == 0 for one in solutions) / len(solutions)
     once: dict[tuple[str, tuple[str, ...]], Labelled] = {}
     for one in solutions:
         once.setdefault((one.question, tuple(one.steps)), one)
     say(
         f"{records.origin}: {rows} rows, {len(solutions)} solutions, {wrong_endings:.1f} % of them with a wrong last step;"
-        f" left out: {_listed(left_out)}; {len(solutions) - len(once)} stand twice"
+        f" skipped: {_listed(left_out)}; duplicates: {len(solutions) - len(once)}"
     )
     if config.counts:
         _expect(config.counts, {"rows": rows, "solutions": len(solutions), "wrong_endings": wrong_endings}, records.origin)
     soft = any(label not in (0, 1) for one in solutions for label in one.labels)
-    method = f"published {form}" + ("" if soft else ", hard labels only")
+    method = f"published {file_format}" + ("" if soft else ", hard labels only")
     low, high = config.share
-    table = pd.DataFrame([_row(one, form, method) for one in once.values() if low <= _place(one.question) < high])
+    table = pd.DataFrame([_row(one, file_format, method) for one in once.values() if low <= _place(one.question) < high])
     if table.empty:
-        raise PqmError(f"{records.origin}: no question lies in the share {low} to {high}; expected a larger share")
+        raise PqmError(f"{records.origin}: no question is in the share {low} to {high}; expected a larger share")
     say(f"{len(table)} of {len(once)} solutions answer questions in the share {low} to {high}")
     return table
 
@@ -81,19 +88,19 @@ def _listed(left_out: Counter[str]) -> str:
 def _expect(expected: ExpectedCounts, found: dict[str, float], origin: str) -> None:
     for key, value in expected.model_dump(exclude_none=True).items():
         if round(found[key], 1) != value:
-            raise PqmError(f"{origin}: {key} {found[key]:.6g}, expected {value}; it is not the whole corpus, or another edition")
+            raise PqmError(f"{origin}: {key} {found[key]:.6g}, expected {value}; the corpus is incomplete, or another edition")
 
 
 def _place(question: str) -> float:
-    """Where a question lies in [0, 1), by its hash."""
+    """The position of a question in [0, 1), by its hash."""
     return int(question_hash(question), 16) / 16 ** len(question_hash(question))
 
 
-def _row(one: Labelled, form: str, method: str) -> dict[str, Any]:
+def _row(one: Labelled, file_format: str, method: str) -> dict[str, Any]:
     hard = [float(label > 0) for label in one.labels]
     return {
         "question_id": f"question-{question_hash(one.question)}",
-        "policy": form,
+        "policy": file_format,
         "prompt": one.question,
         "completions": one.steps,
         "labels": hard,
@@ -108,31 +115,31 @@ def _row(one: Labelled, form: str, method: str) -> dict[str, Any]:
 
 
 def _math_shepherd(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
-    """Rows {input, label}: a question and steps `Step 1: .. ки`, and the same text with + or - for ки.
+    """Read rows {input, label}: a question and steps `Step 1: .. ки`, and the same text with + or - in place of ки.
 
-    Rows are left out as the paper's authors do; steps are numbered anew.
+    The same rows are skipped as by the paper's authors; steps are numbered again.
     """
     for number, record in records.rows:
-        text, marked = _texts(records, number, record, "input", "label")
-        question, *steps = STEP_HEADING.split(text)
-        marks = [part.strip()[-1:] for part in STEP_HEADING.split(marked)[1:]]
+        text, labelled = _texts(records, number, record, "input", "label")
+        question, *steps = split_at_headings(text)
+        signs = [part.strip()[-1:] for part in split_at_headings(labelled)[1:]]
         if not steps:
             left_out["without steps"] += 1
-        elif not set(marks) <= {"+", "-"}:
+        elif not set(signs) <= {"+", "-"}:
             left_out["with a label that ends in neither + nor -"] += 1
-        elif len(marks) != len(steps):
+        elif len(signs) != len(steps):
             left_out["with more or fewer labels than steps"] += 1
         else:
             numbered = [f"Step {place}: {STEP_TAG.sub('', step).strip()}" for place, step in enumerate(steps, start=1)]
-            yield Labelled(question.strip(), numbered, [float(mark == "+") for mark in marks], marks[-1] == "+")
+            yield Labelled(question.strip(), numbered, [float(sign == "+") for sign in signs], signs[-1] == "+")
 
 
 def _prm800k(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
-    """Rows {question: {problem}, label: {steps: [{completions, human_completion, chosen_completion}], finish_reason}}.
+    """Read rows {question: {problem}, label: {steps: [{completions, human_completion, chosen_completion}], finish_reason}}.
 
-    Ratings -1, 0 and 1 become 0, 1 and 1: people rated neutral what is neither wrong nor of use. The chosen completions (or the
-    labeller's own, which counts as right) make the solution; every other rated completion ends a solution of its own, the chosen
-    steps before it included.
+    Ratings -1, 0 and 1 become labels 0, 1 and 1; a step rated 0 is neither wrong nor useful. The chosen completions form one
+    solution; a completion written by the labeller counts as right. Every other rated completion gives another solution, which
+    consists of the chosen steps before it and the completion.
     """
     for number, record in records.rows:
         try:
@@ -144,7 +151,7 @@ def _prm800k(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
         except KeyError as error:
             raise PqmError(f"{records.origin}: row {number}: key {error} is missing; expected PRM800K's format") from None
         except (TypeError, AttributeError, IndexError):
-            raise PqmError(f"{records.origin}: row {number}: a value of another type than in PRM800K's format") from None
+            raise PqmError(f"{records.origin}: row {number}: a value has another type than in PRM800K's format") from None
         if not found:
             left_out["without a rated step"] += 1
         yield from found
@@ -165,7 +172,7 @@ def _paths(question: str, steps: list[Record], solved: bool) -> Iterator[Labelle
             path.append((human["text"] if isinstance(human, dict) else human).strip())
             labels.append(1.0)
         elif others:
-            return  # each of them goes on from here
+            return  # all of them were yielded above
         else:
             solved = False
             break
@@ -181,15 +188,15 @@ def _rated(completion: Record) -> float:
 
 
 def _stepwise(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
-    """Rows {prompt, completions, labels}, a label (true, false, or a share of right completions) a step."""
+    """Read rows {prompt, completions, labels} with one label per step: true, false, or a share of right completions."""
     for number, record in records.rows:
         where = f"{records.origin}: row {number}"
         (question,) = _texts(records, number, record, "prompt")
         steps, labels = record.get("completions"), record.get("labels")
         if not isinstance(steps, list) or not isinstance(labels, list) or not all(isinstance(step, str) for step in steps):
-            raise PqmError(f"{where}: expected completions, a list of texts, and labels, a list as long")
+            raise PqmError(f"{where}: expected completions, a list of texts, and labels, a list of the same length")
         if len(steps) != len(labels):
-            raise PqmError(f"{where}: {len(steps)} completions but {len(labels)} labels; expected one each")
+            raise PqmError(f"{where}: {len(steps)} completions but {len(labels)} labels; expected the same number")
         if not all(isinstance(label, bool | int | float) and 0 <= label <= 1 for label in labels):
             raise PqmError(f"{where}: expected labels true, false or in [0, 1], found {labels}")
         if not steps:

@@ -1,7 +1,7 @@
 """What a study will cost before anything of it is run: GPU hours and disk, from its settings and stated assumptions.
 
-Work is counted in floating point operations, 2 P a token read or written and 6 P a token trained on for a model of P
-parameters; hours follow from the GPU's peak and the share of it that each stage is assumed to reach. Nothing here is measured.
+Work is counted in floating point operations, 2 P per token read or written and 6 P per token trained on for a model of P
+parameters. Hours follow from the GPU's peak and the share of it that each stage is assumed to reach. Nothing here is measured.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,50 +9,74 @@ from typing import TypeVar
 
 import pandas as pd
 
-from pqm.config import LabelsConfig, RolloutsConfig, TextSizes
 from pqm.errors import PqmError
-from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
-from pqm.paper.study import Study
+from pqm.paper.declared import declared
+from pqm.paper.results import Results
+from pqm.study.assumptions import TextSizes
+from pqm.study.labels import LabelsConfig
+from pqm.study.rollouts import RolloutsConfig
 
-FORWARD, TRAINED = 2, 6
-BYTES_A_PARAMETER = 2  # bf16
+FORWARD, TRAINED = 2, 6  # operations per parameter and token
+BYTES_PER_PARAMETER = 2  # bf16
 GIGABYTE = 1e9
 Job = tuple[str, str, float, float, float]
 Value = TypeVar("Value")
+
+
+def budget(results: Results) -> str:
+    """The costs by stage, with their sum, and by result: two Markdown tables.
+
+    Raises:
+        PqmError: the study has no assumptions, or they lack a model, a data set or a label set of the study.
+    """
+    estimate = Budget(results)
+    jobs = estimate.jobs()
+    stages = jobs.groupby("stage", sort=False)[["tokens", "gpu_hours", "disk_gb"]].sum()
+    stages.insert(0, "jobs", jobs.groupby("stage", sort=False).size())
+    stages.loc["all"] = stages.sum()
+    stages["tokens"] /= 1e9
+    shown = stages.rename(columns={"tokens": "tokens, billions"}).reset_index()
+    return "\n\n".join(
+        [
+            f"GPU hours of one {estimate.assumed.gpu}, assumed and not measured.",
+            shown.to_markdown(index=False, floatfmt=("", ".0f", ".2f", ".0f", ".0f")),
+            estimate.by_result(jobs).to_markdown(index=False, floatfmt=".0f"),
+        ]
+    )
 
 
 class Budget:
     """The GPU hours and gigabytes of each job of a study.
 
     Raises:
-        PqmError: the assumptions say nothing of a model, a data set or a label set of the study.
+        PqmError: the study has no assumptions, or they lack a model, a data set or a label set of the study.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        if study.settings.assumptions is None:
-            raise PqmError(f"{study.file}: section 'assumptions' is missing, which a budget is made from")
-        self.assumed = study.settings.assumptions
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        if results.settings.assumptions is None:
+            raise PqmError(f"{results.file}: section 'assumptions' is missing; a budget is computed from it")
+        self.assumed = results.settings.assumptions
 
     def jobs(self) -> pd.DataFrame:
-        """One row a job: stage, item, tokens, gpu_hours, disk_gb."""
+        """One row per job: stage, item, tokens, gpu_hours, disk_gb."""
         rows = [*self._models(), *self._rollouts(), *self._labels(), *self._train(), *self._scores()]
         return pd.DataFrame(rows, columns=["stage", "item", "tokens", "gpu_hours", "disk_gb"])
 
     def _models(self) -> Iterable[Job]:
-        """Downloads: each model once, however many policies and backbones it is."""
+        """Downloads: each model once, however many policies and backbones use it."""
         for model in sorted({self._model(kind, name) for kind in ("policies", "backbones") for name in self._names(kind)}):
             yield "policies", model, 0.0, 0.0, self._weights_gb(model)
 
     def _rollouts(self) -> Iterable[Job]:
-        for policy in self.study.evaluation.policies:
+        for policy in self.results.evaluation.policies:
             for dataset in self._names("rollouts"):
                 tokens = self._sampled(dataset)
                 yield "rollouts", f"{policy}/{dataset}", tokens, self._hours("sampling", FORWARD, "policies", policy, tokens), 0.0
 
     def _labels(self) -> Iterable[Job]:
-        """Monte Carlo labels: each prefix is completed, which writes half a solution on average; published labels cost nothing."""
-        for name, config in self.study.settings.labels.items():
+        """Monte Carlo labels: a completion of a prefix has half a solution's tokens on average. Published labels cost nothing."""
+        for name, config in self.results.settings.labels.items():
             if not isinstance(config, LabelsConfig):
                 continue
             size = self._dataset(config.dataset)
@@ -61,62 +85,56 @@ class Budget:
             yield "labels", name, tokens, self._hours("sampling", FORWARD, "policies", config.completer, tokens), 0.0
 
     def _train(self) -> Iterable[Job]:
-        for run in self.study.runs:
-            config = self.study.run(run)
-            tokens = self._known("label_tokens", self.assumed.label_tokens, config.labels) * self.study.training.epochs
+        for run in self.results.runs:
+            config = self.results.run(run)
+            tokens = self._known("label_tokens", self.assumed.label_tokens, config.labels) * self.results.training.epochs
             hours = self._hours("training", TRAINED, "backbones", config.backbone, tokens)
-            for seed in self.study.seeds(run):
-                yield "train", f"{run}/seed-{seed}", tokens, hours, self._weights_gb(self._model("backbones", config.backbone))
+            for scorer in self.results.scorers(run):
+                yield "train", scorer, tokens, hours, self._weights_gb(self._model("backbones", config.backbone))
 
     def _scores(self) -> Iterable[Job]:
-        for run in self.study.runs:
-            backbone, seeds = self.study.run(run).backbone, len(self.study.seeds(run))
-            tokens = sum(self._sampled(name) for _ in self.study.policies(run) for name in self.study.evaluation.scored)
+        for run in self.results.runs:
+            backbone, seeds = self.results.run(run).backbone, len(self.results.seeds(run))
+            tokens = sum(self._sampled(name) for _ in self.results.policies(run) for name in self.results.evaluation.scored)
             yield "evaluate", run, tokens * seeds, self._hours("scoring", FORWARD, "backbones", backbone, tokens * seeds), 0.0
 
-    def results(self, jobs: pd.DataFrame) -> pd.DataFrame:
-        """One row a table or figure: the GPU hours of its runs beside those of the rollouts and labels that all share, and disk."""
+    def by_result(self, jobs: pd.DataFrame) -> pd.DataFrame:
+        """One row per table or figure: GPU hours of its runs, hours of the rollouts and labels that all share, and disk."""
         hours, disk = jobs.set_index(["stage", "item"])["gpu_hours"], jobs.set_index(["stage", "item"])["disk_gb"]
         shared = jobs[jobs["stage"].isin(["rollouts", "labels"])]["gpu_hours"].sum()
         rows = []
-        for kind, listed, needs in (
-            ("table", self.study.paper.tables, TABLE_NEEDS),
-            ("figure", self.study.paper.figures, FIGURE_NEEDS),
-        ):
-            for name in listed:
-                runs = self._runs_behind(name)
-                checkpoints = [("train", f"{run}/seed-{seed}") for run in runs for seed in self.study.seeds(run)]
+        for kind in ("tables", "figures"):
+            for name in self.results.listed(kind):
+                runs = self._runs_behind(kind, name)
+                checkpoints = [("train", scorer) for run in runs for scorer in self.results.scorers(run)]
                 rows.append(
                     {
-                        "result": f"{kind} {name}",
+                        "result": f"{kind.removesuffix('s')} {name}",
                         "checkpoints": len(checkpoints),
                         "training_hours": hours[checkpoints].sum() if checkpoints else 0.0,
                         "scoring_hours": sum(hours["evaluate", run] for run in runs),
-                        "shared_hours": shared if runs or "audit" in needs[name] else 0.0,
+                        "shared_hours": shared if runs or "audit" in declared(kind, name).needs else 0.0,
                         "disk_gb": disk[checkpoints].sum() if checkpoints else 0.0,
                     }
                 )
         return pd.DataFrame(rows)
 
-    def _drawn_from(self, result: str) -> list[str]:
-        needs = (TABLE_NEEDS | FIGURE_NEEDS)[result]
-        return [need.removeprefix("table ") for need in needs if need.startswith("table ")]
+    def _runs_behind(self, kind: str, name: str) -> list[str]:
+        """The runs that a result is about, and those of the tables that it is drawn from."""
+        tables = [need.removeprefix("table ") for need in declared(kind, name).needs if need.startswith("table ")]
+        about = [self.results.listed(kind)[name], *(self.results.config.tables.get(table, ()) for table in tables)]
+        return list(dict.fromkeys(run for runs in about for run in runs))
 
-    def _runs_behind(self, result: str) -> tuple[str, ...]:
-        """The runs that a result is about, also through the table that it is drawn from."""
-        listed = {**self.study.paper.tables, **self.study.paper.figures}
-        return tuple(dict.fromkeys(run for name in (result, *self._drawn_from(result)) for run in listed.get(name, ())))
-
-    # ------------------------------------------------------------ what is assumed
+    # ------------------------------------------------------------ assumptions
 
     def _names(self, kind: str) -> list[str]:
-        return list(getattr(self.study.settings, kind))
+        return list(getattr(self.results.settings, kind))
 
     def _rollouts_config(self, dataset: str) -> RolloutsConfig:
-        return self._known("rollouts", self.study.settings.rollouts, dataset)
+        return self._known("rollouts", self.results.settings.rollouts, dataset)
 
     def _sampled(self, dataset: str) -> float:
-        """Tokens that a policy writes on a data set, with the question that each sample's scoring or sampling shares."""
+        """Tokens of a policy's samples on a data set, with those of each question once: its samples share it."""
         size = self._dataset(dataset)
         return size.questions * (size.question_tokens + self._rollouts_config(dataset).samples * size.solution_tokens)
 
@@ -128,30 +146,12 @@ class Budget:
 
     def _known(self, key: str, table: Mapping[str, Value], name: str) -> Value:
         if name not in table:
-            raise PqmError(f"{self.study.file}: assumptions: {key} says nothing of {name!r}, which the study has")
+            raise PqmError(f"{self.results.file}: assumptions: {key} has no {name!r}, which the study uses")
         return table[name]
 
     def _weights_gb(self, model: str) -> float:
-        return self._known("parameters", self.assumed.parameters, model) * BYTES_A_PARAMETER / GIGABYTE
+        return self._known("parameters", self.assumed.parameters, model) * BYTES_PER_PARAMETER / GIGABYTE
 
     def _hours(self, work: str, operations: int, kind: str, name: str, tokens: float) -> float:
         parameters = self._known("parameters", self.assumed.parameters, self._model(kind, name))
         return operations * parameters * tokens / (self.assumed.peak_flops * getattr(self.assumed.reached, work)) / 3600
-
-
-def budget(study: Study) -> str:
-    """Both tables as Markdown, a sum below the first."""
-    reckoned = Budget(study)
-    jobs = reckoned.jobs()
-    stages = jobs.groupby("stage", sort=False)[["tokens", "gpu_hours", "disk_gb"]].sum()
-    stages.insert(0, "jobs", jobs.groupby("stage", sort=False).size())
-    stages.loc["all"] = stages.sum()
-    stages["tokens"] /= 1e9
-    shown = stages.rename(columns={"tokens": "tokens, billions"}).reset_index()
-    return "\n\n".join(
-        [
-            f"GPU hours of one {reckoned.assumed.gpu}, assumed and not measured.",
-            shown.to_markdown(index=False, floatfmt=("", ".0f", ".2f", ".0f", ".0f")),
-            reckoned.results(jobs).to_markdown(index=False, floatfmt=".0f"),
-        ]
-    )

@@ -1,24 +1,25 @@
-"""What the study's stages took, from Snakemake's benchmark files and the stages' own counters."""
+"""What the jobs of a study took, from Snakemake's benchmark files and the stages' own counts of tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pqm.errors import PqmError
-from pqm.paper.study import Study
+from pqm.paper.results import Results
 
 STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate")
 
 
 def records(benchmarks: Path, stages: Sequence[str] | None = None) -> pd.DataFrame:
-    """One row a job: stage, its file below the stage's folder, seconds, CPU seconds and peak memory in MB.
+    """One row per job: stage, its file below the stage's folder, seconds, CPU seconds and peak memory in MB.
 
     Args:
+        benchmarks: the folder of Snakemake's benchmark files.
         stages: only these, else all.
 
     Raises:
-        PqmError: there is no record, or one was cut.
+        PqmError: there is no record, or one is incomplete.
     """
     rows = []
     for path in sorted(benchmarks.rglob("*.tsv")):
@@ -39,12 +40,12 @@ def records(benchmarks: Path, stages: Sequence[str] | None = None) -> pd.DataFra
             }
         )
     if not rows:
-        raise PqmError(f"{benchmarks}: holds no benchmark file; build something first")
+        raise PqmError(f"{benchmarks}: contains no benchmark file; build something first")
     return pd.DataFrame(rows)
 
 
 def summary(jobs: pd.DataFrame) -> pd.DataFrame:
-    """One row a stage: jobs, seconds and CPU seconds in all, the longest job and the highest memory."""
+    """One row per stage: jobs, the sums of seconds and CPU seconds, the longest job and the highest memory."""
     groups = jobs.groupby("stage", sort=False)
     return pd.DataFrame(
         {
@@ -57,81 +58,107 @@ def summary(jobs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index()
 
 
-def ledger(study: Study) -> pd.DataFrame:
-    """`summary` of the stages that make data and models, with the tokens that each read or wrote."""
-    jobs = records(study.results / "benchmarks", STAGES)
-    # A run or a seed that the study no longer has may have left its record.
-    of_run = {f"{run}/{job}" for run in study.runs for seed in study.seeds(run) for job in (f"seed-{seed}", "scores", "metrics")}
-    known = ~jobs["stage"].isin(["train", "evaluate"]) | jobs["job"].isin(of_run) | jobs["job"].str.startswith("references/")
-    table = summary(jobs[known]).set_index("stage")
+def ledger(results: Results) -> pd.DataFrame:
+    """`summary` of the stages that make data and models, with the number of tokens that each read or wrote."""
+    jobs = records(Path(results.layout.benchmarks), STAGES)
+    known = _jobs_of(results)
+    table = summary(jobs[[job in known for job in zip(jobs["stage"], jobs["job"])]]).set_index("stage")
     table = table.loc[[stage for stage in STAGES if stage in table.index]]
-    counters = {stage: _tokens(study, stage) for stage in table.index}
-    table.insert(1, "tokens", [counters[stage][0] for stage in table.index])
-    table.insert(2, "counted", [counters[stage][1] for stage in table.index])
+    counts = {stage: _tokens(results, stage) for stage in table.index}
+    table.insert(1, "tokens", [counts[stage][0] for stage in table.index])
+    table.insert(2, "counted", [counts[stage][1] for stage in table.index])
     return table.reset_index()
 
 
-def _tokens(study: Study, stage: str) -> tuple[int, str]:
+def _jobs_of(results: Results) -> set[tuple[str, str]]:
+    """Stage and timing file of every job of the study; files of removed items may still be in the folder."""
+    settings, evaluation = results.settings, results.evaluation
+    models: dict[str, Iterable[str]] = {
+        "pretraining": settings.pretraining,
+        "policy": settings.policies,
+        "backbone": settings.backbones,
+    }
+    jobs = {
+        "questions": list(settings.questions),
+        "policies": [f"{kind}-{name}" for kind, names in models.items() for name in names],
+        "rollouts": [
+            *(f"{policy}/{dataset}" for policy in evaluation.policies for dataset in settings.rollouts),
+            *(f"annotated/{dataset}" for dataset in settings.annotated),
+        ],
+        "labels": list(settings.labels),
+        "train": [scorer for run in results.runs for scorer in results.scorers(run)],
+        "evaluate": [
+            *(f"{run}/{job}" for run in [*results.runs, "references"] for job in ("scores", "metrics")),
+            *(f"references/scores-{kind}" for kind in evaluation.references),
+            *(f"references/grades/{policy}/{dataset}" for policy in evaluation.policies for dataset in evaluation.scored),
+            *(
+                f"{run}/annotated-{seed}-{dataset}"
+                for run in results.runs
+                for seed in results.seeds(run)
+                for dataset in evaluation.annotated
+            ),
+        ],
+    }
+    return {(stage, job) for stage, names in jobs.items() for job in names}
+
+
+def _tokens(results: Results, stage: str) -> tuple[int, str]:
     """A stage's own count of tokens, and what was counted."""
+    evaluation, checkpoints = results.evaluation, [(run, seed) for run in results.runs for seed in results.seeds(run)]
     if stage == "policies":
-        files = [study.data / "pretraining" / name / "snapshots.csv" for name in study.settings.pretraining]
+        files = [Path(results.layout.pretraining(name), "snapshots.csv") for name in results.settings.pretraining]
         return sum(int(pd.read_csv(path)["tokens"].iloc[-1]) for path in files), "trained on"
     if stage == "rollouts":
-        sampled = [(policy, dataset) for policy in study.evaluation.policies for dataset in study.settings.rollouts]
-        return sum(int(study.rollouts(*cell)["n_tokens"].sum()) for cell in sampled), "sampled"
+        return _sampled(results, evaluation.policies, results.settings.rollouts), "sampled"
     if stage == "labels":
-        return sum(int(study.labels(name)["completion_tokens"].sum()) for name in study.settings.labels), "completed"
-    checkpoints = [(run, seed) for run in study.runs for seed in study.seeds(run)]
+        return sum(int(results.labels(name)["completion_tokens"].sum()) for name in results.settings.labels), "completed"
     if stage == "train":
-        return sum(study.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
+        return sum(results.facts(run, seed)["tokens"] for run, seed in checkpoints), "trained on"
     if stage == "evaluate":
-        policies = [policy for run, _ in checkpoints for policy in study.policies(run)]
-        policies += list(study.evaluation.policies) * len(study.evaluation.references)
-        sizes = {
-            policy: sum(int(study.rollouts(policy, name)["n_tokens"].sum()) for name in study.evaluation.scored)
-            for policy in set(policies)
-        }
+        policies = [policy for run, _ in checkpoints for policy in results.policies(run)]
+        policies += list(evaluation.policies) * len(evaluation.references)
+        sizes = {policy: _sampled(results, [policy], evaluation.scored) for policy in set(policies)}
         return sum(sizes[policy] for policy in policies), "scored, before what solutions share is read once"
     return 0, ""
 
 
-def seconds_a_sample(study: Study, runs: Sequence[str]) -> pd.DataFrame:
-    """Seconds to sample and to score one solution of each cell: policy, benchmark, sampling, scoring (these runs' mean job).
+def _sampled(results: Results, policies: Sequence[str], datasets: Iterable[str]) -> int:
+    """Tokens of some policies' rollouts on some data sets."""
+    return sum(int(results.rollouts(policy, dataset)["n_tokens"].sum()) for policy in policies for dataset in datasets)
 
-    Wall-clock seconds of jobs of one thread, with the seconds that a job needs to start; what is scored is scored at one rate.
 
-    Cells whose sampling left no record are left out.
+def seconds_per_sample(results: Results, runs: Sequence[str]) -> pd.DataFrame:
+    """Seconds to sample and to score one solution, one row per cell: policy, benchmark, sampling, scoring.
+
+    Wall-clock seconds of jobs of one thread, start-up included. Scoring has one rate for all cells, the mean over these runs.
+    Cells without a benchmark record of their sampling are left out.
 
     Raises:
         PqmError: no scoring job of these runs has a record.
     """
-    jobs = records(study.results / "benchmarks", ("rollouts", "evaluate")).set_index(["stage", "job"])["seconds"].to_dict()
+    benchmarks, evaluation = Path(results.layout.benchmarks), results.evaluation
+    jobs = records(benchmarks, ("rollouts", "evaluate")).set_index(["stage", "job"])["seconds"].to_dict()
     timed = [run for run in runs if ("evaluate", f"{run}/scores") in jobs]
     if not timed:
-        raise PqmError(
-            f"{study.results / 'benchmarks/evaluate'}: no timing of scoring {', '.join(runs)}; score one of them first"
-        )
-    sampled = {
-        (policy, name): len(study.rollouts(policy, name))
-        for policy in study.evaluation.policies
-        for name in study.evaluation.scored
-    }
-    samples = [
-        sampled[policy, name] * len(study.seeds(run))
+        raise PqmError(f"{benchmarks / 'evaluate'}: no timing of scoring {', '.join(runs)}; score one of them first")
+    cells = [(policy, dataset) for policy in evaluation.policies for dataset in evaluation.scored]
+    samples = {cell: len(results.rollouts(*cell)) for cell in cells}
+    scored = sum(
+        samples[policy, dataset] * len(results.seeds(run))
         for run in timed
-        for policy in study.policies(run)
-        for name in study.evaluation.scored
-    ]
-    scoring = sum(jobs["evaluate", f"{run}/scores"] for run in timed) / sum(samples)
+        for policy in results.policies(run)
+        for dataset in evaluation.scored
+    )
+    scoring = sum(jobs["evaluate", f"{run}/scores"] for run in timed) / scored
     return pd.DataFrame(
         [
             {
                 "policy": policy,
                 "benchmark": benchmark,
-                "sampling": jobs["rollouts", f"{policy}/{benchmark}"] / sampled[policy, benchmark],
+                "sampling": jobs["rollouts", f"{policy}/{benchmark}"] / samples[policy, benchmark],
                 "scoring": scoring,
             }
-            for policy, benchmark in study.cells
+            for policy, benchmark in results.cells
             if ("rollouts", f"{policy}/{benchmark}") in jobs
         ]
     )

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pandas as pd
 
-from pqm import formats
 from pqm.errors import PqmError
+from pqm.io import formats
 
-SHOWN = ("pass@1", "self-consistency", "proofreader", "bce", "pqm-zeta4")
+SHOWN = ("pass@1", "self-consistency", "step-classifier", "bce", "pqm-zeta4")
 
 
 def write_headline(table: Path, output: Path) -> None:
     """Write {n, method: accuracy, ..}: the mean over all cells of the CSV `table` at its largest n.
 
-    pass@1 stands at its own n. Methods that the table does not have are left out; `pqm-zeta4 - bce` is their difference.
+    pass@1 is at n = 1. Methods that the table lacks are left out; `pqm-zeta4 - bce` is the difference of the two.
 
     Raises:
-        PqmError: the table is missing or has not the main table's columns.
+        PqmError: the file is missing or is not a main table.
     """
     try:
         rows = pd.read_csv(table)

@@ -1,4 +1,4 @@
-"""What published solutions give: votes, pass@n, and where our two graders and the publishers' verdict differ."""
+"""Published solutions: votes, pass@n, and the solutions on which our two graders and the publishers disagree."""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pqm.evaluate.estimators import pass_at_n, vote
+from pqm.estimation.estimators import pass_at_n, vote
+from pqm.io.records import read_json_lines
 from pqm.progress import say
-from pqm.records import read_json_lines
 
 
 def judged_solutions(parts: Mapping[str, pd.DataFrame], solutions: Path) -> pd.DataFrame:
-    """Majority vote and pass@n of GSM8K's published solutions, and how far our grades agree with the publishers'.
+    """Majority vote and pass@n of GSM8K's published solutions, and the share of our grades that agree with the publishers'.
 
     Args:
         parts: the grades of each model, one sample per question.
-        solutions: the publishers' file, whose `is_correct` is compared.
+        solutions: the publishers' file, with their verdict `is_correct`.
     """
     pooled = pd.concat([part.assign(model=model) for model, part in parts.items()], ignore_index=True)
     n = list(range(1, len(parts) + 1))
@@ -44,15 +44,15 @@ def judged_solutions(parts: Mapping[str, pd.DataFrame], solutions: Path) -> pd.D
 
 
 def disagreements(parts: Mapping[str, pd.DataFrame], golds: pd.Series, solutions: Path) -> pd.DataFrame:
-    """Each published GSM8K solution on which the two graders and the publishers do not all agree, with who is right.
+    """One row per published GSM8K solution on which the two graders and the publishers do not all agree, with who is right.
 
-    GSM8K's gold answers are whole numbers: a stated number is right where it is that number, which no grader's rules are needed
-    for. An answer that is no plain number is left undecided.
+    GSM8K's gold answers are whole numbers, so no grader's rules are needed: a stated answer is right if it is the same number.
+    An answer that is not a plain number is left undecided.
 
     Args:
         parts: the grades of each model.
         golds: the gold answer of each question.
-        solutions: the publishers' file, whose `is_correct` is the third verdict.
+        solutions: the publishers' file, with the third verdict `is_correct`.
     """
     pooled = pd.concat([part.assign(model=model) for model, part in parts.items()], ignore_index=True)
     pooled["is_correct"] = _is_correct(pooled, solutions)
@@ -65,7 +65,7 @@ def disagreements(parts: Mapping[str, pd.DataFrame], golds: pd.Series, solutions
     table["who is right"] = [
         ", ".join(name for name in verdicts if row[name] == row["truth"]) or "undecided" for row in table.to_dict("records")
     ]
-    say(f"{len(table)} of {len(pooled)} solutions have verdicts that differ")
+    say(f"{len(table)} of {len(pooled)} solutions have different verdicts")
     return table
 
 
@@ -76,9 +76,9 @@ def _is_correct(pooled: pd.DataFrame, solutions: Path) -> list[bool]:
 
 
 def _same_number(answer: str, gold: str) -> bool | None:
-    """Whether both are the same number; None where one is no plain number."""
+    """Whether both are the same number; None if one is not a plain number."""
     try:
-        stated, wanted = (Fraction(text.replace(",", "").strip("$ ")) for text in (answer, gold))
+        stated, expected = (Fraction(text.replace(",", "").strip("$ ")) for text in (answer, gold))
     except (AttributeError, ValueError):
         return None
-    return stated == wanted
+    return stated == expected

@@ -1,204 +1,150 @@
-"""The study's page: every table and figure, some questions to look into, and where each number comes from, in one file."""
+"""The report: one self-contained page with every table and figure, sample solutions, and where each number comes from."""
 
 import platform
-import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 from jinja2 import Environment, PackageLoader
+from markdown_it import MarkdownIt
 
 from pqm import __version__
-from pqm.errors import PqmError
-from pqm.evaluate.estimators import aggregate, probability
-from pqm.paper import FIGURE_NEEDS, TABLE_NEEDS
-from pqm.paper.study import Study
+from pqm.io import formats
+from pqm.io.shard_cache import checkpoint_hash, content_hash
+from pqm.paper.declared import declared
+from pqm.paper.report_samples import ShownQuestion, shown_questions
+from pqm.paper.results import Results
 from pqm.paper.style import printed
-from pqm.paper.tables import write_text
-from pqm.questions.stories import ALL_RIGHT
-from pqm.work import checkpoint_hash, content_hash
+from pqm.study.layout import scorer
 
-QUESTIONS_SHOWN = 6
-SAMPLES_SHOWN = 8
+LONG_TABLE = 30  # lines; a longer table scrolls in a frame
+LONG_CELL = 60  # characters; a longer cell is wrapped
 PACKAGES = ("torch", "transformers", "accelerate", "numpy", "scipy", "pandas", "snakemake", "dvc")
-
-CELLS = re.compile(r"(?<!\\)\|")  # a bar between cells, not an escaped one within
-
-TITLES = {
-    "main": "Best-of-n",
-    "differences": "Which differences hold",
-    "backbones": "Backbones",
-    "loss_ablation": "Losses: Eq. 9, Eq. 10, Eq. 12",
-    "margin_ablation": "Margins",
-    "self_consistency": "With self-consistency",
-    "aggregations": "From steps to a solution's score",
-    "first_error": "Finding the first wrong step",
-    "annotated_errors": "Finding the first wrong step, as people marked it",
-    "case_study": "One solution, step by step",
-    "grader_disagreement": "Two graders",
-    "cost": "What it took",
-    "paper_comparison": "Published numbers",
-    "published_solutions": "Published solutions of GSM8K",
-    "published_disagreements": "Published solutions on which graders differ",
-    "framework": "A trajectory and its Q values",
-    "best_of_n": "Best-of-n against n",
-    "margin": "The margin",
-    "votes": "With self-consistency, against n",
-    "assumption": "Assumption 3.1",
-    "q_values": "Theorem 3.5 in the study",
-    "label_audit": "Monte Carlo labels against the truth",
-    "separation": "Scores of right and wrong steps",
-    "calibration": "Calibration",
-    "compute": "Accuracy for its compute",
-    "theory": "Theorem 3.5 in exact processes",
-}
+MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table")
 
 
-def write_report(study: Study, captions: Path, output: Path) -> None:
+@dataclass(frozen=True)
+class ShownResult:
+    """A table or figure as HTML: `body` is a drawing or a table, `source` the path of its numbers."""
+
+    name: str
+    title: str
+    body: str
+    caption: str
+    source: str
+    is_long: bool = False
+
+
+@dataclass(frozen=True)
+class SourceOfResult:
+    """What a result is made from, and the digest of its numbers."""
+
+    name: str
+    needs: str
+    runs: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A reward model: digests of its weights, labels and backbone, and what training recorded."""
+
+    run: str
+    seed: int
+    weights: str
+    labels: str
+    backbone: str
+    solutions: int
+    updates: int
+    auc: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that the page shows, in the order of the page."""
+
+    study: str
+    figures: list[ShownResult]
+    tables: list[ShownResult]
+    methods: list[str]
+    questions: list[ShownQuestion]
+    results: list[SourceOfResult]
+    checkpoints: list[Checkpoint]
+    versions: dict[str, str]
+
+
+def write_report(results: Results, output: Path) -> None:
     """Write the page to `output`.
 
     Raises:
         PqmError: a table or figure that the study lists is missing.
     """
     template = Environment(loader=PackageLoader("pqm.paper", "."), autoescape=True).get_template("report.html.jinja")
-    page = template.render(
-        study=study.name,
-        figures=[_figure(study, name, captions) for name in study.paper.figures],
-        tables=[_table(study, name) for name in study.paper.tables],
-        questions=_questions(study),
-        runs=[printed(study.run(run).method) for run in study.paper.report],
-        checkpoints=_checkpoints(study),
-        files=_files(study),
-        version=__version__,
-        python=platform.python_version(),
-        packages=[(name, version(name)) for name in PACKAGES],
+    page = template.render(report=read_report(results))
+    with formats.whole_file(output) as part:
+        part.write_text(page)
+
+
+def read_report(results: Results) -> Report:
+    """Everything that the page shows."""
+    return Report(
+        study=results.name,
+        figures=[_figure(results, name) for name in results.config.figures],
+        tables=[_table(results, name) for name in results.config.tables],
+        methods=[printed(results.method(run)) for run in results.config.report],
+        questions=shown_questions(results),
+        results=[_source(results, kind, name) for kind in ("tables", "figures") for name in results.listed(kind)],
+        checkpoints=[_checkpoint(results, run, seed) for run in results.runs for seed in results.seeds(run)],
+        versions={"pqm": __version__, "Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )
-    write_text(output, page)
 
 
-def _read(path: Path) -> str:
-    if not path.exists():
-        raise PqmError(f"{path}: missing; the report shows every table and figure that the results of the study list")
-    return path.read_text()
+def _figure(results: Results, name: str) -> ShownResult:
+    result, drawing = declared("figures", name), results.made("figures", name, "svg").read_text()
+    svg = drawing[drawing.index("<svg") :]
+    # Ids are unique within a drawing only: those of glyphs and clips would collide on the page.
+    for reference in ('id="', 'href="#', "url(#"):
+        svg = svg.replace(reference, f"{reference}{name}-")
+    caption = MARKDOWN.renderInline(result.caption)
+    return ShownResult(name, result.title, svg, caption, results.layout.figure(name, "csv"))
 
 
-def _figure(study: Study, name: str, captions: Path) -> dict[str, str]:
-    drawing = _read(study.results / "figures" / f"{name}.svg")
-    inline = drawing[drawing.index("<svg") :]
-    # Ids are unique within a drawing only; glyphs and clips of two drawings must not meet.
-    for mark in ('id="', 'href="#', "url(#"):
-        inline = inline.replace(mark, f"{mark}{name}-")
-    return {"name": name, "title": TITLES[name], "svg": inline, "caption": " ".join(_read(captions / f"{name}.rst").split())}
+def _table(results: Results, name: str) -> ShownResult:
+    """A table from its Markdown: lines of cells, an empty line, and the caption."""
+    lines, _, caption = results.made("tables", name, "md").read_text().partition("\n\n")
+    tokens = MARKDOWN.parse(lines)
+    for cell, content in pairwise(tokens):
+        if cell.type == "td_open" and len(content.content) > LONG_CELL:
+            cell.attrSet("class", "long")
+    body, is_long = MARKDOWN.renderer.render(tokens, MARKDOWN.options, {}), lines.count("\n") >= LONG_TABLE
+    source = results.layout.table(name, "csv")
+    return ShownResult(name, declared("tables", name).title, body, MARKDOWN.renderInline(caption.strip()), source, is_long)
 
 
-def _table(study: Study, name: str) -> dict[str, Any]:
-    """The Markdown table as rows of cells, and the caption below it."""
-    lines = _read(study.results / "tables" / f"{name}.md").splitlines()
-    grid = [[cell.strip().replace(r"\|", "|") for cell in CELLS.split(line)[1:-1]] for line in lines if line.startswith("|")]
-    caption = " ".join(line for line in lines if line and not line.startswith("|"))
-    return {"name": name, "title": TITLES[name], "head": grid[0], "rows": grid[2:], "caption": caption, "long": len(grid) > 30}
+def _source(results: Results, kind: str, name: str) -> SourceOfResult:
+    path = results.made(kind, name, "csv")
+    needs, runs = declared(kind, name).needs, results.listed(kind)[name]
+    return SourceOfResult(
+        name=name,
+        needs=", ".join(needs) or "nothing",
+        runs=", ".join(runs) or "-",
+        path=path.as_posix(),
+        sha256=content_hash(path)[:12],
+    )
 
 
-def _questions(study: Study) -> list[dict[str, Any]]:
-    """The first questions of the first benchmark, with their first distinct samples by the middle policy."""
-    benchmark = study.evaluation.benchmarks[0]
-    policies = study.evaluation.policies
-    policy = policies[len(policies) // 2]
-    texts = study.questions(benchmark)
-    steps = study.rollouts(policy, benchmark)[["question_id", "sample_id", "steps"]]
-    scored = {
-        run: study.scored(study.scorers(run)[0], policy, benchmark).merge(steps, on=["question_id", "sample_id"])
-        for run in study.paper.report
-    }
-    shown = []
-    for question_id in sorted(texts.index)[:QUESTIONS_SHOWN]:
-        tables = {run: table[table["question_id"] == question_id] for run, table in scored.items()}
-        shown.append(
-            {
-                "id": question_id,
-                "text": texts.at[question_id, "question"],
-                "gold": texts.at[question_id, "answer"],
-                "policy": policy,
-                "share": f"{100 * next(iter(tables.values()))['correct'].mean():.0f} %",
-                "samples": _samples(study, tables),
-            }
-        )
-    return shown
-
-
-def _samples(study: Study, tables: dict[str, pd.DataFrame]) -> list[dict[str, Any]]:
-    first = next(iter(tables.values()))
-    distinct = first.assign(text=first["steps"].map(tuple)).drop_duplicates("text")
-    samples = []
-    for row in distinct.head(SAMPLES_SHOWN).itertuples():
-        scores = [list(table.loc[table["sample_id"] == row.sample_id, "step_scores"].iloc[0]) for table in tables.values()]
-        error = int(row.first_error) if row.first_error == row.first_error else None
-        samples.append(
-            {
-                "id": row.sample_id,
-                "answer": row.answer or "none",
-                "right": bool(row.correct),
-                "steps": [_step(place, text, scores, error) for place, text in enumerate(row.steps)],
-                "totals": [f"{aggregate(values, study.run(run).aggregation):.2f}" for run, values in zip(tables, scores)],
-            }
-        )
-    return samples
-
-
-def _step(place: int, text: str, scores: Sequence[Sequence[float]], error: int | None) -> dict[str, Any]:
-    chances = [float(probability(np.array(values[place]))) for values in scores]
-    truth = "" if error is None else "right" if error == ALL_RIGHT or place < error else "wrong"
-    return {
-        "text": text,
-        "cells": [{"value": f"{chance:.2f}", "colour": _colour(chance)} for chance in chances],
-        "first_wrong": place == error,
-        "truth": truth,
-    }
-
-
-def _colour(chance: float) -> str:
-    """From orange (0) over white (1/2) to blue (1), readable behind black text."""
-    low, middle, high = np.array([244, 165, 100]), np.array([255, 255, 255]), np.array([120, 180, 230])
-    mixed = middle + (high - middle) * (2 * chance - 1) if chance >= 0.5 else low + (middle - low) * (2 * chance)
-    return "#" + "".join(f"{round(part):02x}" for part in mixed)
-
-
-def _checkpoints(study: Study) -> list[dict[str, Any]]:
-    rows = []
-    for run in study.runs:
-        for seed in study.seeds(run):
-            facts = study.facts(run, seed)
-            rows.append(
-                {
-                    "run": run,
-                    "seed": seed,
-                    "weights": checkpoint_hash(study.results / "checkpoints" / run / f"seed-{seed}"),
-                    "labels": f"{facts['run']['labels']} {facts['labels_sha256'][:12]}",
-                    "backbone": f"{facts['run']['backbone']} {facts['backbone_sha256'][:12]}",
-                    "solutions": facts["solutions"],
-                    "steps": facts["optimizer_steps"],
-                    "auc": "" if facts["validation"]["solution_auc"] is None else f"{facts['validation']['solution_auc']:.3f}",
-                }
-            )
-    return rows
-
-
-def _files(study: Study) -> list[dict[str, str]]:
-    """Each result with the runs that it is about and the SHA-256 of its machine-readable file."""
-    rows = []
-    for kind, results, needs in (("tables", study.paper.tables, TABLE_NEEDS), ("figures", study.paper.figures, FIGURE_NEEDS)):
-        for name, runs in results.items():
-            path = study.results / kind / f"{name}.csv"
-            rows.append(
-                {
-                    "name": name,
-                    "path": path.as_posix(),
-                    "runs": ", ".join(runs) or "-",
-                    "needs": ", ".join(needs[name]) or "nothing",
-                    "sha256": content_hash(path)[:12],
-                }
-            )
-    return rows
+def _checkpoint(results: Results, run: str, seed: int) -> Checkpoint:
+    facts = results.facts(run, seed)
+    auc = facts["validation"]["solution_auc"]
+    return Checkpoint(
+        run=run,
+        seed=seed,
+        weights=checkpoint_hash(Path(results.layout.checkpoint(scorer(run, seed)))),
+        labels=f"{facts['run']['labels']} {facts['labels_sha256'][:12]}",
+        backbone=f"{facts['run']['backbone']} {facts['backbone_sha256'][:12]}",
+        solutions=facts["solutions"],
+        updates=facts["optimizer_steps"],
+        auc="" if auc is None else f"{auc:.3f}",
+    )

@@ -1,8 +1,11 @@
 """Names, order and colours of methods: the same everywhere, and safe for colour-blind readers (Okabe and Ito)."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-SELF_CONSISTENCY = "+self-consistency"
+from pqm.losses.common.loss import read_method
+
+SELF_CONSISTENCY = "+self-consistency"  # behind the method of a reward model: votes weighted by its scores
 
 
 @dataclass(frozen=True)
@@ -14,44 +17,50 @@ class Style:
     line: str | tuple[int, tuple[int, ...]] = "-"
 
 
-STYLES = {
+# Methods without reward training; those of reward models have the label, colour and order of their loss.
+REFERENCES = {
     "pass@1": Style("pass@1", "#999999", ":"),
     "random": Style("random choice", "#999999", ":"),
     "pass@n": Style("pass@n", "#555555", ":"),
     "self-consistency": Style("self-consistency", "#000000", "--"),
     "policy-likelihood": Style("likelihood, policy", "#bbbbbb", "-."),
     "backbone-likelihood": Style("likelihood, backbone", "#777777", "-."),
-    "proofreader": Style("backbone's own mark", "#555555", (0, (5, 1))),
-    "orm": Style("ORM", "#E69F00"),
-    "mse-hard": Style("MSE, hard", "#56B4E9"),
-    "mse-soft": Style("MSE, soft", "#CC79A7"),
-    "bce": Style("BCE", "#009E73"),
-    "pqm": Style("PQM", "#0072B2"),
-    "pqm-zeta2": Style("PQM, ζ = 2", "#0072B2"),
-    "pqm-zeta4": Style("PQM, ζ = 4", "#D55E00"),
-    "theorem": Style("Eq. 9 (theorem)", "#56B4E9"),
-    "first-error": Style("Eq. 12 (first error)", "#E69F00"),
+    "step-classifier": Style("backbone's step classifier", "#555555", (0, (5, 1))),
 }
+# Two methods of a loss are often drawn together: the paper's main margin, and soft labels.
+COLOURS = {"pqm-zeta4": "#D55E00", "mse-soft": "#CC79A7"}
+UNKNOWN = "#444444"
 
 
 def style(method: str) -> Style:
-    """A method's style; a margin that has none of its own gets its loss's, a vote with a reward model is dashed."""
+    """The style of a method; the line of a vote with a reward model is dashed."""
     base = method.removesuffix(SELF_CONSISTENCY)
-    loss, _, zeta = base.partition("-zeta")
-    found = STYLES.get(base) or STYLES.get(loss, Style(base, "#444444"))
-    name = found.name if base in STYLES or not zeta else f"{found.name}, ζ = {zeta}"
-    return Style(f"{name}, and self-consistency", found.colour, "--") if base != method else Style(name, found.colour, found.line)
+    found = REFERENCES.get(base) or _of_loss(base)
+    return found if base == method else Style(f"{found.name}, and self-consistency", found.colour, "--")
+
+
+def _of_loss(method: str) -> Style:
+    known = read_method(method)
+    return Style(known.label, COLOURS.get(method, known.loss.colour)) if known else Style(method, UNKNOWN)
 
 
 def printed(method: str) -> str:
-    """A method's name in print."""
+    """The name of a method in print."""
     return style(method).name
 
 
-def method_order(method: str) -> tuple[int, float, int]:
-    """Sort key: the order of `STYLES`, then the margin; a vote with a reward model after the model alone."""
+def in_print_order(methods: Iterable[str]) -> list[str]:
+    """Each method once: references, then losses by their order and settings, a vote with a reward model after the model alone."""
+    return sorted(set(methods), key=_key)
+
+
+def _key(method: str) -> tuple[int, int, str, tuple[tuple[bool, float | str], ...], str, bool]:
     base = method.removesuffix(SELF_CONSISTENCY)
-    loss, _, zeta = base.partition("-zeta")
-    names = list(STYLES)
-    place = names.index(loss) if loss in names else len(names)
-    return (place, float(zeta or 0), int(base != method))
+    vote = base != method
+    if base in REFERENCES:
+        return 0, list(REFERENCES).index(base), "", (), base, vote
+    known = read_method(base)
+    if known is None:
+        return 2, 0, "", (), base, vote
+    settings = tuple((isinstance(value, str), value) for value in known.settings)
+    return 1, known.loss.order, known.loss.label, settings, base, vote

@@ -1,8 +1,8 @@
-"""Dates from contents: Snakemake compares dates to find what is out of date; here they are made from the records.
+"""File dates from records, so that Snakemake finds out-of-date outputs by their content.
 
-Snakemake asks a cache for the date of every file before it plans. `ContentDates` is that cache. It gives outputs with a
-right record a later date than all sources, and all other outputs an earlier one. No date of a file is set, so a plan changes
-nothing on disk, a copied or checked-out file is judged by what is in it, and DVC's memory of files stays valid.
+Before it plans, Snakemake asks a cache for the modification time of every file. `ContentDates` replaces this cache. Outputs
+with a valid record get a later date than all sources, and all other outputs an earlier one. The dates of the files themselves do
+not change, so copied or checked-out files are judged by their content, and DVC's cache of file states stays valid.
 """
 
 import json
@@ -17,37 +17,37 @@ from snakemake.utils import format as fill_in
 from pqm.provenance.digests import Digests
 from pqm.provenance.records import lasting, read_record, settings_digest
 
-OUT_OF_DATE, SOURCE, UP_TO_DATE = 1.0, 2.0, 3.0  # seconds since 1970; not 0, which Snakemake takes for no date
+OUT_OF_DATE, SOURCE, UP_TO_DATE = 1.0, 2.0, 3.0  # seconds since 1970; not 0, because Snakemake treats 0 as no date
 
 
 class ContentDates(snakemake.io.IOCache):
-    """Snakemake's cache of dates, filled from records."""
+    """Snakemake's cache of file dates, filled from records."""
 
     study: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def install(cls, frozen: str) -> None:
-        """Let the workflow that is being read plan by contents; `frozen` is its study as JSON."""
+        """Replace Snakemake's cache, for a workflow with the study `frozen` (JSON)."""
         cls.study = json.loads(frozen)
         snakemake.io.IOCache = cls
 
     async def mtime_inventory(self, jobs: Iterable[Job], n_workers: int = 8) -> None:
-        """Collect the dates of all files of the jobs, and replace those that records speak of."""
+        """Collect the dates of all files of the jobs, and replace them by dates from records."""
         jobs = list(jobs)
         await super().mtime_inventory(jobs, n_workers)
         digests = Digests()
         made: dict[str, float] = {}
         for job in jobs:
             if job.output.get("record"):
-                date = UP_TO_DATE if self._is_right(job, digests) else OUT_OF_DATE
+                date = UP_TO_DATE if self._is_valid(job, digests) else OUT_OF_DATE
                 made |= {str(path): date for path in (*job.output, *([job.benchmark] if job.benchmark else []))}
         if jobs and not jobs[0].rule.workflow.dryrun:
             digests.save()
         for path in self.mtime:
             self.mtime[path] = snakemake.io.Mtime(local=made.get(str(path), SOURCE))
 
-    def _is_right(self, job: Job, digests: Digests) -> bool:
-        """Whether the outputs are what this job would make from what is there now."""
+    def _is_valid(self, job: Job, digests: Digests) -> bool:
+        """Whether the record of a job is valid: command, settings, inputs and outputs are unchanged."""
         record = read_record(job.output.record)
         return (
             record is not None
@@ -60,7 +60,7 @@ class ContentDates(snakemake.io.IOCache):
 
 
 def command_of(job: Job) -> list[str]:
-    """The command that a job's record speaks of: what stands behind ` -- ` in its rule, without the log."""
+    """The command in a job's record: the part of its shell command after ` -- `, without the redirection to the log."""
     template = job.rule.shellcmd.partition(" -- ")[2].partition(" > ")[0]
     filled = fill_in(template, input=job.input, output=job.output, params=job.params, wildcards=job.wildcards)
     return shlex.split(filled)

@@ -1,6 +1,6 @@
-"""SHA-256 of files and folders, each large file read once: digests are remembered as long as a file stays untouched.
+"""SHA-256 of files and folders, cached so that unchanged files are read once.
 
-Untouched means: equal size, modification time and inode. The memory is a cache; losing it costs a reading, nothing else.
+A file counts as unchanged if its size, modification time and inode are the same. Without the cache, files are read again.
 """
 
 import hashlib
@@ -9,56 +9,54 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-MEMORY = Path(".work", "digests.sqlite")
-IGNORED = {".snakemake_timestamp"}  # Snakemake's own mark in a folder that a job made
+from pqm.study.layout import WORK
+
+MEMORY = WORK / "digests.sqlite"  # the database of cached digests; several processes may use it at the same time
+IGNORED = {".snakemake_timestamp"}  # written by Snakemake to folders that are outputs of a job
 Key = tuple[int, int, int]
 
 
 class Digests:
-    """Digests of paths below the working directory, as they are now.
+    """Digests of paths in the working directory.
 
-    A digest is asked for once per object: two questions about one path get one answer.
-
-    Args:
-        memory: the database of remembered digests; several processes may use it at once.
+    Within one object, the digest of a path is computed once, and does not change afterwards.
     """
 
-    def __init__(self, memory: Path = MEMORY) -> None:
-        self.memory = memory
+    def __init__(self) -> None:
         self._remembered = self._load()
         self._learned: dict[str, tuple[Key, str]] = {}
         self._answers: dict[str, str | None] = {}
 
     def of(self, path: str | Path) -> str | None:
-        """The digest of a file's bytes, or of the names and digests of a folder's files; None where there is nothing."""
+        """The digest of a file's bytes, or of the names and digests of a folder's files; None if the path does not exist."""
         name = os.fspath(path)
         if name not in self._answers:
             self._answers[name] = self._folder(name) if os.path.isdir(name) else self._file(name)
         return self._answers[name]
 
     def save(self) -> None:
-        """Remember what was learned. A database that cannot be written is no error."""
+        """Write new digests to the database. A database that cannot be written is no error."""
         if not self._learned:
             return
         rows = [(name, *key, digest) for name, (key, digest) in self._learned.items()]
         try:
-            self.memory.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self.memory, timeout=60)) as database, database:
+            MEMORY.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(MEMORY, timeout=60)) as database, database:
                 database.execute(
                     "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INT, time INT, inode INT, sha256 TEXT)"
                 )
                 database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?, ?)", rows)
         except (sqlite3.Error, OSError) as error:
-            if type(error) is sqlite3.DatabaseError:  # not a database: begin a new one
-                self.memory.unlink(missing_ok=True)
+            if type(error) is sqlite3.DatabaseError:  # the file is no database: start a new one
+                MEMORY.unlink(missing_ok=True)
             return
         self._learned.clear()
 
     def _load(self) -> dict[str, tuple[Key, str]]:
-        if not self.memory.exists():
+        if not MEMORY.exists():
             return {}
         try:
-            with closing(sqlite3.connect(f"file:{self.memory}?mode=ro", uri=True, timeout=60)) as database:
+            with closing(sqlite3.connect(f"file:{MEMORY}?mode=ro", uri=True, timeout=60)) as database:
                 rows = database.execute("SELECT path, size, time, inode, sha256 FROM digests").fetchall()
         except sqlite3.Error:
             return {}
@@ -85,7 +83,7 @@ class Digests:
 
 
 def files_below(folder: str) -> list[str]:
-    """Every file of a folder and of the folders in it."""
+    """All files in a folder and its subfolders."""
     return [
         os.path.join(parent, name)
         for parent, _, names in os.walk(folder, followlinks=True)

@@ -1,13 +1,13 @@
-"""Records: what a job was told, what it read and what it wrote, by content.
+"""Records of jobs: what a job read and wrote, by content.
 
-A record is a JSON file beside the first output of a job:
+A record is a JSON file next to the first output of a job:
 
-    command     the `pqm` command that ran
-    settings    digests of the parts of the study that it depends on
-    inputs      digests of the files and folders that it read, code included, taken before it began
-    outputs     digests of what it wrote
+    command     the `pqm` command
+    settings    digests of the parts of the study that the job depends on
+    inputs      digests of the files and folders that it read, with its code, computed before it started
+    outputs     digests of the files and folders that it wrote
 
-It is right as long as all of them are still so.
+A record is valid as long as none of these has changed.
 """
 
 import ctypes
@@ -25,15 +25,14 @@ from pathlib import Path
 from typing import Any
 
 from pqm.provenance.digests import Digests
+from pqm.study.layout import RECORD_ENDING, WORK
 
-ENDING = ".record.json"
 MISSING = object()
-PASSING = ".work/"  # what lies here belongs to one build (a running server's address), and is no part of a record
 
 
 @dataclass(frozen=True)
 class Record:
-    """What made some outputs; digests are None where there was nothing."""
+    """A record; the digest of a missing setting or path is None."""
 
     command: list[str]
     settings: dict[str, str | None]
@@ -41,7 +40,7 @@ class Record:
     outputs: dict[str, str | None]
 
     def changes(self, study: Mapping[str, Any], digests: Digests) -> list[str]:
-        """What is not as the record says, one short line each; none where the record is right."""
+        """What has changed since the record was written, one short text each; empty if the record is valid."""
         return [
             *(f"setting {name}" for name, was in self.settings.items() if settings_digest(study, name) != was),
             *(f"input {path}" for path, was in self.inputs.items() if digests.of(path) != was),
@@ -50,7 +49,7 @@ class Record:
 
 
 def read_record(path: str | Path) -> Record | None:
-    """The record in a file; None where there is none, or none that can be read."""
+    """Read the record in a file; None if it is missing or malformed."""
     try:
         return Record(**json.loads(Path(path).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -58,18 +57,18 @@ def read_record(path: str | Path) -> Record | None:
 
 
 def settings_digest(study: Mapping[str, Any], name: str) -> str | None:
-    """The digest of a part of a frozen study; None where it has no such part.
+    """The digest of a part of a frozen study; None if it has no such part.
 
     Args:
-        study: the study as `pqm.study.frozen_text` writes it.
-        name: keys with dots between them; behind it, keys to leave out: `runs.bce,-policies,-seeds`.
+        study: the study as written by `pqm.study.freezing.frozen_text`.
+        name: keys joined by dots, and then keys to leave out: `runs.bce,-policies,-seeds`.
     """
     part = settings_part(study, name)
     return None if part is MISSING else hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()
 
 
 def settings_part(study: Mapping[str, Any], name: str) -> Any:
-    """The part of a frozen study that `settings_digest` speaks of, or `MISSING`."""
+    """The part of a frozen study with a name (see `settings_digest`), or `MISSING`."""
     keys, *left_out = name.split(",-")
     part: Any = study
     for key in keys.split("."):
@@ -82,17 +81,19 @@ def settings_part(study: Mapping[str, Any], name: str) -> Any:
 
 
 def lasting(paths: Iterable[str]) -> list[str]:
-    """The paths that a record is about, each once."""
-    return [path for path in dict.fromkeys(paths) if not path.startswith(PASSING)]
+    """The paths that are part of a record, without duplicates and temporary files, such as the address of a running server."""
+    return [path for path in dict.fromkeys(paths) if not path.startswith(f"{WORK}/")]
 
 
 def run_and_record(
     record: Path, study: Path, settings: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], command: Sequence[str]
 ) -> int:
-    """Run a command and record it; a command that fails is not recorded.
+    """Run a command and write its record, unless it fails.
 
     Args:
+        record: the file to write.
         study: the frozen study that the command reads.
+        settings: names of the parts of the study that the outputs depend on, see `settings_digest`.
 
     Returns:
         The command's exit code.
@@ -119,13 +120,13 @@ def run_and_record(
 
 
 def _remove_parts(output: Path) -> None:
-    """Remove what a killed job left half written."""
+    """Remove the unfinished files of a killed job."""
     for part in output.parent.glob(f".{glob.escape(output.name)}.*.part"):
         shutil.rmtree(part) if part.is_dir() else part.unlink()
 
 
 def _run(command: Sequence[str]) -> int:
-    """Run a command, hand SIGTERM and SIGINT on to it, and wait until it ends. On Linux it dies with this process."""
+    """Run a command, forward SIGTERM and SIGINT to it, and return its exit code. On Linux it ends with this process."""
     with subprocess.Popen(command, preexec_fn=_die_with_parent) as job:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda came, _: job.send_signal(came))
@@ -140,11 +141,11 @@ def _die_with_parent() -> None:
 
 
 def record_files(folders: Iterable[str]) -> list[str]:
-    """Every record below some folders."""
+    """All records in some folders and their subfolders."""
     return sorted(
         os.path.join(parent, name)
         for folder in folders
         for parent, _, names in os.walk(folder)
         for name in names
-        if name.endswith(ENDING)
+        if name.endswith(RECORD_ENDING)
     )

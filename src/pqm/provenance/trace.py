@@ -1,45 +1,47 @@
-"""What made an output, printed as a tree: back to settings, code and seeds, each with its state."""
+"""The provenance of an output as a tree, back to settings, code and seeds, each with its state."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from pqm.dvc_stages import OUTPUTS
 from pqm.errors import PqmError
 from pqm.provenance.digests import Digests
-from pqm.provenance.records import ENDING, Record, read_record, record_files, settings_digest, settings_part
-from pqm.study import frozen_text, load_study, study_file
+from pqm.provenance.records import Record, read_record, record_files, settings_digest, settings_part
+from pqm.study.freezing import frozen_text
+from pqm.study.layout import RECORD_ENDING, Layout
+from pqm.study.reading import load_study, study_file
+from pqm.workflow.dvc_stages import OUTPUTS, folders_of
 
 SAME, CHANGED, ABSENT = "same", "CHANGED", "absent"
 CODE = ("src/", "workflow/")
 
 
 class Trace:
-    """The records of a study, followed backwards."""
+    """Follows the records of a study backwards."""
 
     def __init__(self, study: str) -> None:
-        self.study = study
         self.now: dict[str, Any] = json.loads(frozen_text(load_study(study_file(study))))
         self.digests = Digests()
-        self.records = [record for path in record_files([f"data/{study}", f"results/{study}"]) if (record := read_record(path))]
-        self.made_by = {output: record for record in self.records for output in record.outputs}
-        self.told: set[int] = set()
+        layout = Layout.of(study)
+        records = [record for path in record_files([layout.data, layout.results]) if (record := read_record(path))]
+        self.made_by = {output: record for record in records for output in record.outputs}
+        self.shown: set[int] = set()
 
     def state(self, path: str, was: str | None) -> str:
-        """Whether a file or folder is as it was."""
+        """The state of a file or folder, compared with its digest in a record."""
         now = self.digests.of(path)
         return ABSENT if now is None else SAME if now == was else CHANGED
 
     def lines(self, record: Record, depth: int = 0) -> list[str]:
-        """A record and, indented, those of its inputs; each record once."""
+        """The lines of a record and, indented, of the records of its inputs; each record once."""
         pad = "    " * depth
         outputs = list(record.outputs)
         states = {path: self.state(path, was) for path, was in record.outputs.items()}
         head = outputs[0] + (f" and {len(outputs) - 1} more" if len(outputs) > 1 else "")
-        if id(record) in self.told:
+        if id(record) in self.shown:
             return [f"{pad}{head}: see above"]
-        self.told.add(id(record))
+        self.shown.add(id(record))
         worst = next((state for state in (CHANGED, ABSENT) if state in states.values()), SAME)
         lines = [f"{pad}{head}: {worst}", f"{pad}  made by  {' '.join(record.command)}"]
         for name, was in record.settings.items():
@@ -60,7 +62,7 @@ class Trace:
 
 
 def _seeds(part: Any) -> list[str]:
-    """Every seed in a part of the settings."""
+    """All seeds in a part of the settings."""
     if not isinstance(part, dict):
         return []
     own = [str(value) for key, value in part.items() if key == "seed"]
@@ -68,22 +70,22 @@ def _seeds(part: Any) -> list[str]:
 
 
 def trace(path: Path) -> str:
-    """The tree of what made `path`.
+    """The provenance of `path`, as text.
 
     Raises:
-        PqmError: the path belongs to no study, or no record says who made it.
+        PqmError: the path belongs to no study, or has no record.
     """
     relative = os.path.relpath(path)
     parts = Path(relative).parts
     if len(parts) < 3 or parts[0] not in ("data", "results"):
         raise PqmError(f"{path}: expected a path below data/STUDY or results/STUDY")
     found = Trace(parts[1])
-    record = found.made_by.get(relative) or (read_record(relative) if relative.endswith(ENDING) else None)
+    record = found.made_by.get(relative) or (read_record(relative) if relative.endswith(RECORD_ENDING) else None)
     for parent in Path(relative).parents:
         record = record or found.made_by.get(str(parent))
     if record is None:
-        known = sorted({folder for outputs in OUTPUTS.values() for folder in outputs})
-        raise PqmError(f"{path}: no record says who made it; records stand beside the outputs in {', '.join(known)}")
+        known = sorted(folder for stage in OUTPUTS for folder in folders_of(stage, parts[1]))
+        raise PqmError(f"{path}: no record; expected an output in {', '.join(known)}")
     lines = found.lines(record)
     changed = sum(line.endswith((CHANGED, ABSENT)) for line in lines)
-    return "\n".join([*lines, "", f"{changed} of {len(lines)} lines are not as they were" if changed else "all is as it was"])
+    return "\n".join([*lines, "", f"{changed} of {len(lines)} lines have changed" if changed else "nothing has changed"])

@@ -1,52 +1,45 @@
-"""Readers of published benchmarks: GSM8K, GSM-Plus and MATH500, each in its publishers' rows."""
+"""Readers of published benchmarks in their publishers' formats: GSM8K, GSM-Plus and MATH500."""
 
-import re
 from collections.abc import Callable
 from typing import Any
 
 from pqm.errors import PqmError
+from pqm.io.formats import NO_ANSWER
+from pqm.io.records import Records, question_hash
+from pqm.problems.gsm8k import Row, split_gsm8k_answer
 from pqm.progress import say
-from pqm.records import Records, question_hash
-
-CALCULATOR_MARKS = re.compile(r"<<.*?>>")
-NO_ANSWER = "None"  # the gold answer of questions that cannot be answered
-Row = dict[str, object]
 
 
-def read_published(form: str, records: Records, name: str) -> list[Row]:
-    """The rows of a question table.
+def read_published(file_format: str, records: Records, name: str) -> list[Row]:
+    """Read the rows of a question table.
+
+    Args:
+        name: name of the data set, the prefix of its question ids.
 
     Raises:
         PqmError: a key is missing, a value is no text, or a question has no gold answer.
     """
-    reader = _READERS[form]
+    reader = _READERS[file_format]
     rows = []
     for number, record in records.rows:
         try:
             row = reader(record)
         except KeyError as error:
             raise PqmError(
-                f"{records.origin}: row {number}: key {error} is missing; expected the publishers' {form} format"
+                f"{records.origin}: row {number}: key {error} is missing; expected the publishers' {file_format} format"
             ) from None
         except (AttributeError, TypeError):
             raise PqmError(
-                f"{records.origin}: row {number}: question and answer must be text, as in the publishers' {form} format"
+                f"{records.origin}: row {number}: question and answer must be text, as in the publishers' {file_format} format"
             ) from None
         if not str(row["answer"]).strip():
-            raise PqmError(f"{records.origin}: row {number}: a question without gold answer")
+            raise PqmError(f"{records.origin}: row {number}: the gold answer is empty; expected one per question")
         question_id = f"{name}-{number:05d}"
         rows.append({"question_id": question_id, "cluster": question_id, "perturbation": "", **row})
     unanswerable = sum(row["answer"] == NO_ANSWER for row in rows)
     if unanswerable:
-        say(f"{name}: {unanswerable} of {len(rows)} questions have no answer (gold {NO_ANSWER})")
+        say(f"{name}: {unanswerable} of {len(rows)} questions have no answer (gold answer {NO_ANSWER})")
     return rows
-
-
-def split_gsm8k_answer(text: str) -> tuple[list[str], str]:
-    """The steps (calculator marks removed) and the gold answer of a GSM8K solution; no answer is the empty text."""
-    body, _, answer = text.partition("####")
-    steps = [CALCULATOR_MARKS.sub("", line).strip() for line in body.splitlines()]
-    return [step for step in steps if step], answer.strip().replace(",", "")
 
 
 def _gsm8k(record: dict[str, Any]) -> Row:
@@ -55,7 +48,7 @@ def _gsm8k(record: dict[str, Any]) -> Row:
 
 
 def _gsm_plus(record: dict[str, Any]) -> Row:
-    """Questions of the kind "critical thinking" cannot be answered; their gold answer is the word None."""
+    """Read a row of GSM-Plus. Questions of the kind "critical thinking" have no answer; their gold answer is the word None."""
     steps, _ = split_gsm8k_answer(record["solution"])
     return {
         "question": record["question"],

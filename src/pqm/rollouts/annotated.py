@@ -1,4 +1,4 @@
-"""Readers of solutions whose first wrong step people marked: ProcessBench and CHAMP, as questions, rollouts and grades."""
+"""Readers of solutions with human-annotated first errors (ProcessBench, CHAMP), as questions, rollouts and grades."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,34 +6,34 @@ from typing import Any
 
 import pandas as pd
 
-from pqm import formats
-from pqm.config import AnnotatedConfig
 from pqm.errors import PqmError
-from pqm.questions.stories import ALL_RIGHT
-from pqm.records import Records, question_hash, read_records
+from pqm.io import formats
+from pqm.io.formats import NO_ERROR
+from pqm.io.records import Records, question_hash, read_records
+from pqm.study.rollouts import AnnotatedConfig
 
 GRADER = "published"
 Solution = dict[str, Any]
 
 
 def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> None:
-    """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, all or none.
+    """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, atomically.
 
     Args:
-        published: the folder in which a relative path is looked up.
+        published: the folder at which a relative path starts.
 
     Raises:
-        PqmError: the source is missing, or a solution lacks a key or marks a step that it has not.
+        PqmError: the source is missing, a solution lacks a key, or its first error is beyond its last step.
     """
     records = read_records(config.source, published)
     solutions = pd.DataFrame(_READERS[config.source.format](records))
     if solutions.empty:
-        raise PqmError(f"{records.origin}: holds no marked solution")
+        raise PqmError(f"{records.origin}: no annotated solution")
     beyond = solutions[solutions["first_error"] >= solutions["steps"].map(len)]
     if len(beyond):
         one = beyond.iloc[0]
         raise PqmError(
-            f"{records.origin}: {one.question_id}: step {one.first_error} is marked, but the solution has {len(one.steps)} steps"
+            f"{records.origin}: {one.question_id}: the first error is step {one.first_error}, but it has {len(one.steps)} steps"
         )
     solutions["sample_id"] = solutions.groupby("question_id").cumcount()
     questions = solutions.drop_duplicates("question_id").assign(
@@ -52,7 +52,7 @@ def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> N
 
 
 def _processbench(records: Records) -> Iterator[Solution]:
-    """Rows {id, generator, problem, steps, final_answer_correct, label}; label -1 is no error."""
+    """Read rows {id, generator, problem, steps, final_answer_correct, label}; label -1 means no error."""
     for number, record in records.rows:
         where = f"{records.origin}: row {number}"
         try:
@@ -61,8 +61,8 @@ def _processbench(records: Records) -> Iterator[Solution]:
         except KeyError as error:
             raise PqmError(f"{where}: key {error} is missing; expected ProcessBench's format") from None
         texts = [question, *steps] if isinstance(steps, list) else [None]
-        if not all(isinstance(text, str) for text in texts) or not isinstance(label, int) or label < ALL_RIGHT:
-            raise PqmError(f"{where}: expected a problem, a list of steps and a label from -1, found {label!r}")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(label, int) or label < NO_ERROR:
+            raise PqmError(f"{where}: expected a problem, a list of steps and a label of -1 or more, found {label!r}")
         yield {
             "question_id": f"question-{question_hash(question)}", "question": question, "answer": "unknown", "steps": steps,
             "first_error": label, "correct": bool(correct), "engine": f"published, {writer}",
@@ -70,9 +70,10 @@ def _processbench(records: Records) -> Iterator[Solution]:
 
 
 def _champ(records: Records) -> Iterator[Solution]:
-    """CHAMP's one object (`v0.json` of the package champ-dataset): model solutions with the span of their first wrong step; steps are paragraphs.
+    """Read CHAMP's single JSON object (`v0.json` of the package champ-dataset): model solutions with the span of the first error.
 
-    The data says nothing of the final answer: a solution without a wrong step counts as right.
+    Steps are paragraphs. The data does not contain the correctness of the final answer, so solutions without an error count as
+    right.
     """
     content = [record.get("problems") for _, record in records.rows]
     if len(content) != 1 or not isinstance(content[0], dict):
@@ -82,26 +83,26 @@ def _champ(records: Records) -> Iterator[Solution]:
     for name, problem in content[0].items():
         try:
             question, answer = str(problem["_text"]), str(problem["_answer"] or "unknown")
-            marks = [
-                (writer, str(mark["text"]), mark["start_idx"]) for writer, mark in (problem["fws_annotations"] or {}).items()
+            annotations = [
+                (writer, str(one["text"]), one["start_idx"]) for writer, one in (problem["fws_annotations"] or {}).items()
             ]
         except (KeyError, TypeError) as error:
             raise PqmError(
                 f"{records.origin}: problem {name}: {error} is missing or malformed; expected CHAMP's format"
             ) from None
-        for writer, text, begin in marks:
+        for writer, text, begin in annotations:
             steps, starts = _paragraphs(text)
             if not steps:
-                raise PqmError(f"{records.origin}: problem {name}, {writer}: a solution without text")
-            error_place = ALL_RIGHT if begin is None else max(0, sum(start <= begin for start in starts) - 1)
+                raise PqmError(f"{records.origin}: problem {name}, {writer}: the solution is empty")
+            error_place = NO_ERROR if begin is None else max(0, sum(start <= begin for start in starts) - 1)
             yield {
                 "question_id": name, "question": question, "answer": answer, "steps": steps,
-                "first_error": error_place, "correct": error_place == ALL_RIGHT, "engine": f"published, {writer}",
+                "first_error": error_place, "correct": error_place == NO_ERROR, "engine": f"published, {writer}",
             }  # fmt: skip
 
 
 def _paragraphs(text: str) -> tuple[list[str], list[int]]:
-    """The paragraphs of a text and where each begins."""
+    """The paragraphs of a text, and the position at which each begins."""
     steps, starts, place = [], [], 0
     for block in text.split("\n\n"):
         if block.strip():

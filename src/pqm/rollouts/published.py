@@ -1,7 +1,6 @@
-"""Published model solutions, read as rollouts: GSM8K's, and the evaluation files of the paper's authors."""
+"""Readers of published model solutions as rollouts: those of GSM8K, and the evaluation files of the paper's authors."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,33 +8,34 @@ from typing import Any
 
 import pandas as pd
 
-from pqm import formats
 from pqm.errors import PqmError
+from pqm.io import formats
+from pqm.io.records import read_json_lines
+from pqm.problems.gsm8k import CALCULATOR_MARKS
 from pqm.progress import say
-from pqm.questions.published import CALCULATOR_MARKS
-from pqm.records import read_json_lines
-
-_STEP_MARK = re.compile(r"Step \d+:")
+from pqm.solution_format import split_at_headings
 
 
-def read_solutions(form: str, solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
-    """The rollouts in a file of the format `form`, of `model` alone where one is named.
+def read_solutions(file_format: str, solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
+    """Read the rollouts in a file.
+
+    Args:
+        file_format: `gsm8k` or `pqm`.
+        solutions: the file.
+        questions: the question table that contains its questions.
+        model: the model to read; `pqm` reads all models if it is None.
 
     Raises:
-        PqmError: the format is not known, the file is missing or malformed, has no solution of the model, or answers a question
-            that is not in `questions`.
+        PqmError: the format is unknown, the file is missing or malformed, it has no solution of the model, or it answers a
+            question that is not in `questions`.
     """
-    if form not in _READERS:
-        raise PqmError(f"--format {form}: expected one of {', '.join(_READERS)}")
-    return _READERS[form](solutions, questions, model)
+    if file_format not in _READERS:
+        raise PqmError(f"--format {file_format}: expected one of {', '.join(_READERS)}")
+    return _READERS[file_format](solutions, questions, model)
 
 
 def _gsm8k(solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
-    """GSM8K's JSON lines: one sample a question.
-
-    Raises:
-        PqmError: the file is missing or malformed, it has no such model, or it answers a question that is not in `questions`.
-    """
+    """Read GSM8K's JSON lines, with one sample per question."""
     ids = formats.read(questions, formats.QUESTIONS).set_index("question")["question_id"]
     rows = []
     for number, record in read_json_lines(solutions):
@@ -62,11 +62,7 @@ def _gsm8k(solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
 
 
 def _pqm(solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
-    """The authors' JSON list of {question, responses: [{text, model_name}]}: samples in file order.
-
-    Raises:
-        PqmError: the file is missing or malformed, answers a question that is not in `questions`, or has no solution of `model`.
-    """
+    """Read the authors' JSON list of {question, responses: [{text, model_name}]}, with samples in file order."""
     table = formats.read(questions, formats.QUESTIONS)
     ids = dict(zip(table["question"], table["question_id"]))
     rows: list[dict[str, object]] = []
@@ -108,11 +104,11 @@ def _pqm(solutions: Path, questions: Path, model: str | None) -> pd.DataFrame:
 
 
 def split_numbered_steps(text: str) -> list[str]:
-    """The steps as the authors cut them: at each "Step n:", numbered anew by their place, which an empty beginning takes part in.
+    """Split a text into steps as the authors do: at each "Step n:", numbered again by position; an empty beginning counts.
 
-    Each ends in the space that stands before their step token.
+    Each step ends with the space before the authors' step token.
     """
-    parts = _STEP_MARK.split(text)
+    parts = split_at_headings(text)
     return [f"Step {place}: {part.strip()} " for place, part in enumerate(parts, 1) if part.strip()]
 
 

@@ -1,4 +1,4 @@
-"""From a label table to batches: a token budget a batch, rows of like length together, weight independent of length."""
+"""Training batches from a label table: a token budget per batch, with rows of similar length together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pqm.reward_model import Encoded, Encoder
-from pqm.train.losses import IGNORED
+from pqm.losses.common.steps import IGNORED
+from pqm.models.reward_model import Encoded, Encoder
 
 
 @dataclass
-class Batch:
-    """Tokens [rows, tokens]; the steps' end positions and labels [rows, steps], labels `IGNORED` where there is no step."""
+class LabelledBatch:
+    """A padded batch.
+
+    Attributes:
+        tokens: shape [rows, tokens].
+        step_ends: position of each step's end, shape [rows, steps].
+        labels: shape [rows, steps]; `IGNORED` if there is no step.
+    """
 
     tokens: Tensor
     step_ends: Tensor
@@ -23,36 +29,39 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainingExample:
     """One labelled solution."""
 
     encoded: Encoded
     labels: tuple[float, ...]
 
 
-def examples(labels: pd.DataFrame, encoder: Encoder, targets: str) -> list[Example]:
-    """The rows of a label table, with hard or soft targets; solutions without steps are left out."""
+def examples(labels: pd.DataFrame, encoder: Encoder, targets: str) -> list[TrainingExample]:
+    """Encode the rows of a label table, with hard or soft targets; solutions without steps are skipped."""
     column = "labels" if targets == "hard" else "soft_labels"
     return [
-        Example(encoder(prompt, list(steps)), tuple(map(float, values)))
+        TrainingExample(encoder(prompt, list(steps)), tuple(map(float, values)))
         for prompt, steps, values in zip(labels["prompt"], labels["completions"], labels[column])
         if len(steps)
     ]
 
 
 def readable(labels: pd.DataFrame, encoder: Encoder, limit: int | None) -> pd.DataFrame:
-    """The rows that a model of `limit` positions reads whole; a longer solution is left out, never cut."""
+    """The rows that fit into a model's `limit` positions; longer solutions are skipped, not truncated."""
     if limit is None:
         return labels
     lengths = [len(encoder(prompt, list(steps)).tokens) for prompt, steps in zip(labels["prompt"], labels["completions"])]
     return labels[np.array(lengths) <= limit]
 
 
-def batches(data: Sequence[Example], budget: int, random: np.random.Generator) -> list[list[int]]:
-    """One epoch: every example once, in batches of at most `budget` tokens after padding, in random order.
+def batches(data: Sequence[TrainingExample], budget: int, random: np.random.Generator) -> list[list[int]]:
+    """The batches of one epoch, in random order: every example once, at most `budget` tokens per batch with padding.
 
-    Examples are shuffled, then sorted by length, so that rows of a batch have like lengths and an epoch's batches differ
-    from another's.
+    Examples are shuffled and then sorted by length. So the rows of a batch have similar lengths, and each epoch has different
+    batches. An example of more than `budget` tokens forms its own batch.
+
+    Returns:
+        The indices of each batch's examples.
     """
     order = random.permutation(len(data))
     order = order[np.argsort([len(data[index].encoded.tokens) for index in order], kind="stable")]
@@ -65,8 +74,8 @@ def batches(data: Sequence[Example], budget: int, random: np.random.Generator) -
     return groups
 
 
-def collate(data: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
-    """The batch of these examples, padded on the right."""
+def collate(data: Sequence[TrainingExample], rows: Sequence[int], pad: int) -> LabelledBatch:
+    """Combine examples into a batch, padded on the right."""
     chosen = [data[row] for row in rows]
     width, steps = max(len(one.encoded.tokens) for one in chosen), max(len(one.labels) for one in chosen)
     tokens = torch.full((len(chosen), width), pad)
@@ -76,24 +85,24 @@ def collate(data: Sequence[Example], rows: Sequence[int], pad: int) -> Batch:
         tokens[row, : len(one.encoded.tokens)] = torch.tensor(one.encoded.tokens)
         ends[row, : len(one.labels)] = torch.tensor(one.encoded.step_ends)
         labels[row, : len(one.labels)] = torch.tensor(one.labels)
-    return Batch(tokens, ends, labels)
+    return LabelledBatch(tokens, ends, labels)
 
 
-def parts(batch: Batch, count: int) -> list[Batch]:
-    """The batch's rows in `count` parts of one size, filled up with rows without labels, which cost nothing.
+def parts(batch: LabelledBatch, count: int) -> list[LabelledBatch]:
+    """Split a batch into `count` parts with the same number of rows; rows without labels, which have no loss, fill them up.
 
-    Every process thus has a part to read, which those that share weights must do together.
+    So every process has a part to read, because processes that share weights must run each forward pass together.
     """
     missing = -len(batch.tokens) % count
     filled = [
         F.pad(item, (0, 0, 0, missing), value=value)
         for item, value in ((batch.tokens, 0), (batch.step_ends, 0), (batch.labels, IGNORED))
     ]
-    return [Batch(*rows) for rows in zip(*(item.chunk(count) for item in filled))]
+    return [LabelledBatch(*rows) for rows in zip(*(item.chunk(count) for item in filled))]
 
 
-def stream(data: Sequence[Example], budget: int, pad: int, seed: int) -> Iterator[Batch]:
-    """Batches of epoch after epoch, from `seed` alone."""
+def stream(data: Sequence[TrainingExample], budget: int, pad: int, seed: int) -> Iterator[LabelledBatch]:
+    """An endless stream of batches, epoch after epoch, which depends only on `seed`."""
     epoch = 0
     while True:
         for rows in batches(data, budget, np.random.default_rng([seed, epoch])):

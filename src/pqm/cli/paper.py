@@ -1,0 +1,83 @@
+"""Verbs of `pqm paper`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pqm.cli.options import DataFolder, Output, ResultsFolder, StudyFile, StudyOption
+
+app = typer.Typer(no_args_is_help=True, help="Write tables, figures and the report.")
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="Name of the table.")],
+    output: Annotated[Path, typer.Option(help="Folder for {name}.csv, .md and .tex.")],
+    study: StudyOption,
+    data: DataFolder = None,
+    results: ResultsFolder = None,
+) -> None:
+    """Write one table."""
+    from pqm.paper.results import Results
+    from pqm.paper.table import make_table
+
+    make_table(name, Results(study, data, results), output)
+
+
+@app.command()
+def headline(table: Annotated[Path, typer.Argument(help="The main table, CSV.")], output: Output) -> None:
+    """Write the accuracies of the main table at the largest n as JSON, for `dvc metrics`."""
+    from pqm.paper.headline import write_headline
+
+    write_headline(table, output)
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="Name of the figure.")],
+    output: Annotated[Path, typer.Option(help="Folder for {name}.svg, .png, .pdf and .csv.")],
+    study: StudyOption,
+    data: DataFolder = None,
+    results: ResultsFolder = None,
+) -> None:
+    """Draw one figure."""
+    from pqm.paper.figure import draw_figure
+    from pqm.paper.results import Results
+
+    draw_figure(name, Results(study, data, results), output)
+
+
+@app.command()
+def report(output: Output, study: StudyOption, data: DataFolder = None, results: ResultsFolder = None) -> None:
+    """Write one self-contained page with all results, sample solutions, and the provenance of each number."""
+    from pqm.paper.report import write_report
+    from pqm.paper.results import Results
+
+    write_report(Results(study, data, results), output)
+
+
+@app.command()
+def overview(output: Output, study: StudyOption, results: ResultsFolder = None) -> None:
+    """Write a README.md with all figures and tables, for browsing the repository."""
+    from pqm.paper.overview import write_overview
+    from pqm.paper.results import Results
+
+    write_overview(Results(study, results=results), output)
+
+
+@app.command()
+def budget(study: StudyFile) -> None:
+    """Print the estimated cost of a study: GPU hours and disk space, from its settings and assumptions."""
+    from pqm.paper import budget
+    from pqm.paper.results import Results
+
+    typer.echo(budget.budget(Results(study)))
+
+
+@app.command()
+def times(benchmarks: Annotated[Path, typer.Argument(help="Folder of Snakemake's benchmark files.")]) -> None:
+    """Print the time and memory of each stage."""
+    from pqm.paper.cost import records, summary
+
+    typer.echo(summary(records(benchmarks)).to_markdown(index=False, floatfmt=".0f"))

@@ -1,0 +1,40 @@
+"""Verb `train`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel
+
+from pqm.cli.options import Cache, Item, Output, StudyFile, cache_folder
+from pqm.errors import PqmError
+
+
+def train(
+    study: StudyFile,
+    item: Item,
+    output: Output,
+    seed: Annotated[int, typer.Option(help="Seed of the head and of the order of the batches.", min=0)],
+    labels: Annotated[Path, typer.Option(help="Label table to train on.")],
+    validation: Annotated[Path, typer.Option(help="Label table to validate on.")],
+    backbone: Annotated[Path, typer.Option(help="`transformers` folder to start from.")],
+    cache: Cache = None,
+) -> None:
+    """Train one reward model."""
+    from pqm.io.shard_cache import ShardCache
+    from pqm.losses.common.loss import loss_of, source_of
+    from pqm.study.reading import load_item, load_section
+    from pqm.study.runs import RunConfig
+    from pqm.study.training import TrainingConfig
+    from pqm.train.trainer import Trainer, TrainingFiles
+
+    run = load_item(study, "runs", item, RunConfig)
+    training = load_section(study, "training", TrainingConfig)
+    try:
+        loss_of(run)
+    except PqmError as error:
+        raise PqmError(f"{study}: runs.{item}: {error}") from None
+    settings: list[BaseModel | str] = [run, training, str(seed), source_of(run.loss)]
+    shards = ShardCache(cache_folder(cache, study), "train", output, settings, [labels, validation, backbone])
+    Trainer(run, training, seed, TrainingFiles(labels, validation, backbone), shards).train(output)
+    shards.finish()

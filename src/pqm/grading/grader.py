@@ -1,0 +1,169 @@
+"""Extracting the answer of a solution, and grading it with `math-verify`.
+
+`math-verify` can hang on towers of powers, where no signal interrupts it, or use all memory. So it runs in worker processes,
+which are killed if a verdict takes too long. Answers that need no parser (equal texts, plain numbers) start no worker.
+"""
+
+import logging
+import multiprocessing
+import re
+import resource
+import signal
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import TimeoutError
+from contextlib import suppress
+from decimal import Decimal
+
+from pebble import ProcessExpired, ProcessPool
+
+MATH_VERIFY = "math-verify"
+LONGEST_ANSWER = 10_000  # characters
+SECONDS_PER_VERDICT = 5.0  # processor time, so that verdicts do not depend on the load of the machine
+PATIENCE = 20.0  # a task's limit in real time, in multiples of a verdict's limit, in case a worker is stuck without computing
+BYTES_PER_WORKER = 4 << 30  # address space
+PAIRS_PER_TASK = 32  # sent to a worker together, because sending a pair takes as long as its verdict
+
+Pair = tuple[str | None, str]
+
+_ANSWER_PHRASE = re.compile(r"(?:####|\bA:|\b[Aa]nswer\b(?:\s+is\b)?:?)[ \t*:]*")
+_SENTENCE_END = re.compile(r"\.(?=\s|$)")
+_BRACES = re.compile(r"\\boxed\{|[{}]")
+# For numbers of this form, comparing exact values gives the verdict of `math-verify`, which rounds to six decimals (tested).
+_PLAIN_NUMBER = re.compile(r"-?(?:[0-9]{1,9}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,2})(?:\.[0-9]{1,6})?")
+
+
+def extract_answer(text: str) -> str | None:
+    r"""The answer that a solution states: its last `\boxed{..}`, or else the text after its last `####`, `A:` or `answer`.
+
+    The time is linear in the length of the text.
+    """
+    boxed = _last_boxed(text)
+    if boxed is not None:
+        return boxed
+    # The last phrase that is followed by text is one of the last two.
+    for phrase in reversed(deque(_ANSWER_PHRASE.finditer(text), maxlen=2)):
+        statement = text[phrase.end() :].lstrip()
+        if statement:
+            return _SENTENCE_END.split(statement.split("\n", 1)[0], maxsplit=1)[0].strip(" \t*") or None
+    return None
+
+
+def _last_boxed(text: str) -> str | None:
+    r"""The content of the last `\boxed{` that is closed."""
+    opened: list[tuple[int, bool]] = []  # for each open brace: where its content begins, and whether it is a box
+    begin, end = -1, -1
+    for brace in _BRACES.finditer(text):
+        if brace[0] != "}":
+            opened.append((brace.end(), brace[0] != "{"))
+        elif opened:
+            place, is_box = opened.pop()
+            if is_box and place > begin:
+                begin, end = place, brace.start()
+    return text[begin:end].strip() if begin >= 0 else None
+
+
+class Grader:
+    """Grades pairs of an answer and a gold answer with `math-verify`; each distinct pair is graded once.
+
+    It is a context manager. Worker processes start with the first pair that needs a parser, and end with the block. An answer is
+    wrong if it is longer than `LONGEST_ANSWER`, if its verdict takes more than `seconds` of processor time, or if its worker
+    crashes, for example out of memory.
+
+    Attributes:
+        unjudged: the number of these answers by cause.
+    """
+
+    def __init__(self, seconds: float = SECONDS_PER_VERDICT, workers: int = 1) -> None:
+        self.unjudged: Counter[str] = Counter()
+        self._seconds, self._workers = seconds, workers
+        self._known: dict[Pair, bool] = {}
+        self._pool: ProcessPool | None = None
+
+    def __enter__(self) -> "Grader":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pool:
+            self._pool.stop()
+            self._pool.join()
+
+    def __call__(self, pairs: Sequence[Pair]) -> list[bool]:
+        """Whether each answer has the same value as its gold answer; no answer (None) is wrong."""
+        hard = []
+        for pair in dict.fromkeys(pairs):
+            if pair not in self._known:
+                verdict = self._without_parser(*pair)
+                if verdict is None:
+                    hard.append(pair)
+                else:
+                    self._known[pair] = verdict
+        tasks = [hard[start : start + PAIRS_PER_TASK] for start in range(0, len(hard), PAIRS_PER_TASK)]
+        unfinished = self._judge(tasks)
+        alone = [[pair] for task, _ in unfinished if len(task) > 1 for pair in task]
+        for (pair,), cause in [*(one for one in unfinished if len(one[0]) == 1), *self._judge(alone)]:
+            self._known[pair] = False
+            self.unjudged[cause] += 1
+        return [self._known[pair] for pair in pairs]
+
+    def report(self) -> str | None:
+        """One sentence on the answers that count as wrong because they could not be graded; None if there are none."""
+        causes = ", ".join(f"{number} {cause}" for cause, number in self.unjudged.items())
+        return f"{self.unjudged.total()} distinct answers could not be graded and count as wrong: {causes}" if causes else None
+
+    def _without_parser(self, answer: str | None, gold: str) -> bool | None:
+        """The verdict on pairs that need no parser: no answer, a too long answer, equal texts, two plain numbers."""
+        if answer is None:
+            return False
+        if len(answer) > LONGEST_ANSWER:
+            self.unjudged["too long"] += 1
+            return False
+        if answer == gold:
+            return True
+        if _PLAIN_NUMBER.fullmatch(answer) and _PLAIN_NUMBER.fullmatch(gold):
+            return Decimal(answer.replace(",", "")) == Decimal(gold.replace(",", ""))
+        return None
+
+    def _judge(self, tasks: Sequence[Sequence[Pair]]) -> list[tuple[Sequence[Pair], str]]:
+        """Let the workers grade the pairs of each task; the unfinished tasks, with the cause."""
+        if tasks and self._pool is None:
+            # Workers are forked from a server that has imported the parser, so that a killed worker is replaced quickly.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["math_verify", __name__])
+            self._pool = ProcessPool(self._workers, initializer=_prepare_worker, context=context)
+        futures = (
+            [self._pool.schedule(_verify, [task, self._seconds], timeout=PATIENCE * self._seconds) for task in tasks]
+            if self._pool
+            else []
+        )
+        unfinished = []
+        for task, future in zip(tasks, futures):
+            try:
+                self._known.update(zip(task, future.result()))
+            except TimeoutError:
+                unfinished.append((task, "out of time"))
+            except ProcessExpired as death:
+                unfinished.append((task, "out of time" if death.exitcode == -signal.SIGPROF else "crashed"))
+            except (MemoryError, RecursionError):
+                unfinished.append((task, "crashed"))
+        return unfinished
+
+
+def _prepare_worker() -> None:
+    logging.getLogger("math_verify").setLevel(logging.CRITICAL)
+    with suppress(ValueError, OSError):  # some systems do not support this limit
+        resource.setrlimit(resource.RLIMIT_AS, (BYTES_PER_WORKER, BYTES_PER_WORKER))
+
+
+def _verify(pairs: Sequence[tuple[str, str]], seconds: float) -> list[bool]:
+    """The verdicts, in order. SIGPROF kills the process if one takes more than `seconds` of processor time."""
+    from math_verify import parse, verify
+
+    verdicts = []
+    for answer, gold in pairs:
+        # The alarm of math-verify itself is handled only between two operations, and one multiplication can take forever.
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        stated, wanted = (parse(f"${text.strip()}$", parsing_timeout=0) for text in (answer, gold))
+        verdicts.append(bool(verify(wanted, stated, timeout_seconds=None)))
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    return verdicts

@@ -1,0 +1,75 @@
+"""Run a command with exclusive GPUs: `python -m pqm.models.devices COUNT COMMAND..`.
+
+Snakemake counts GPUs but does not assign them to jobs. Each GPU of the machine has a lock file. The command holds the locks of
+its GPUs until it ends, and sees only these GPUs (CUDA_VISIBLE_DEVICES). An existing CUDA_VISIBLE_DEVICES is respected, for
+example one set by a cluster. Without a GPU, or with COUNT 0, the command runs unchanged.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+WAIT = 0.5  # seconds between two attempts to lock GPUs
+
+
+def visible() -> list[str]:
+    """The GPUs that this process may use."""
+    if VISIBLE in os.environ:
+        return [name for name in os.environ[VISIBLE].split(",") if name]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True)
+    return listed.stdout.split() if listed.returncode == 0 else []
+
+
+def claim(names: list[str], count: int, folder: Path) -> list[str]:
+    """Lock `count` of the GPUs for this process, also after `exec`; wait until that many are free."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "turn").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)  # one process chooses at a time, or two could each hold half of the GPUs they need
+        while True:
+            held = {name: file for name in names if (file := _lock(folder / name.replace("/", "-"))) is not None}
+            if len(held) >= count:
+                break
+            for file in held.values():
+                os.close(file)
+            time.sleep(WAIT)
+    mine = list(held)[:count]
+    for name in held:
+        if name not in mine:
+            os.close(held[name])
+    return mine
+
+
+def _lock(path: Path) -> int | None:
+    """Lock a file and return it, open and inheritable; None if another process holds the lock."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return None
+    os.set_inheritable(file, True)
+    return file
+
+
+def main() -> None:
+    """Replace this process by the command, with its GPUs."""
+    count, command = int(sys.argv[1]), sys.argv[2:]
+    names = visible()
+    if count and names:
+        if count > len(names):
+            sys.exit(f"pqm: {count} GPUs requested, but only {len(names)} available ({', '.join(names)})")
+        folder = Path(tempfile.gettempdir(), f"pqm-gpus-{os.getuid()}")  # a local folder, because GPU names are local
+        os.environ[VISIBLE] = ",".join(claim(names, count, folder))
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

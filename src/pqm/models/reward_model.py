@@ -1,0 +1,143 @@
+"""A reward model: the body of a language model with a linear head, which is read at the end of each step.
+
+It is an `AutoModelForTokenClassification` with one label and no bias, so a checkpoint can be loaded with plain `transformers`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from pqm.errors import PqmError
+from pqm.solution_format import SolutionFormat
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of a question and solution, and the position of each step's end."""
+
+    tokens: tuple[int, ...]
+    step_ends: tuple[int, ...]
+
+
+class Encoder:
+    """Converts questions and steps to tokens, piece by piece, so that a step's tokens do not depend on its neighbours.
+
+    Raises:
+        PqmError: the step token is not a single token of the tokenizer.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, solution_format: SolutionFormat) -> None:
+        self._tokenizer, self._format = tokenizer, solution_format
+        self._pieces: dict[str, list[int]] = {}
+        closing = self._encode(solution_format.step_token)
+        if closing == [tokenizer.unk_token_id] and solution_format.step_token != tokenizer.unk_token:
+            raise PqmError(f"the tokenizer does not contain the step token {solution_format.step_token!r}")
+        if len(closing) != 1:
+            raise PqmError(
+                f"the tokenizer splits the step token {solution_format.step_token!r} into {len(closing)}; expected one token"
+            )
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+        return self._pieces[text]
+
+    def __call__(self, question: str, steps: Sequence[str]) -> Encoded:
+        """The tokens of a solution up to and including its last scored position."""
+        tokens, ends = list(self._encode(self._format.prompt(question))), []
+        for index, step in enumerate(steps):
+            if index:
+                tokens += self._encode(self._format.between_steps)
+            tokens += self._encode(step) + self._encode(self._format.step_token)
+            ends.append(len(tokens) - 1)
+        return Encoded(tuple(tokens), tuple(ends))
+
+
+def reward_model(backbone: Path, seed: int, scores: str = "logit") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a backbone with a new random head, and its tokenizer.
+
+    Args:
+        seed: the seed of the head.
+        scores: how step scores are read from the head, see `Loss.scores`; stored in the checkpoint's `config.json`.
+    """
+    torch.manual_seed(seed)
+    config = AutoConfig.from_pretrained(backbone, num_labels=1)
+    config.token_classification_bias, config.classifier_dropout = False, 0.0
+    if scores != "logit":
+        config.step_scores = scores
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()  # no warning about the new head, which is intended
+    model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
+    logging.set_verbosity(level)
+    return model, AutoTokenizer.from_pretrained(backbone)
+
+
+def head(model: PreTrainedModel) -> nn.Linear:
+    """The score head."""
+    return cast(nn.Linear, model.score)
+
+
+def load_reward_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+    """Load a trained reward model, its tokenizer and its solution format.
+
+    Raises:
+        PqmError: the checkpoint is no reward model, or has no solution format.
+    """
+    solution_format = SolutionFormat.load(checkpoint)
+    model = _whole(
+        AutoModelForTokenClassification, checkpoint, "expected a reward model; a language model is scored by --kind likelihood"
+    )
+    return model, AutoTokenizer.from_pretrained(checkpoint), solution_format
+
+
+def load_language_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
+    """Load a language model, its tokenizer and its solution format.
+
+    Raises:
+        PqmError: the checkpoint is no language model, or has no solution format.
+    """
+    solution_format = SolutionFormat.load(checkpoint)
+    model = _whole(AutoModelForCausalLM, checkpoint, "expected a language model; a reward model is scored by --kind reward")
+    return model, AutoTokenizer.from_pretrained(checkpoint), solution_format
+
+
+def _whole(kind: Any, checkpoint: Path, expected: str) -> PreTrainedModel:
+    """Load a checkpoint, and refuse it if a weight is missing, because `transformers` would use a random one."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    model, report = kind.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)
+    logging.set_verbosity(level)
+    if report["missing_keys"]:
+        raise PqmError(f"{checkpoint}: the weights {min(report['missing_keys'])!r} are missing; {expected}")
+    return cast(PreTrainedModel, model.eval())
+
+
+def save_reward_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    solution_format: SolutionFormat,
+    folder: Path,
+    weights: dict[str, Tensor] | None = None,
+) -> None:
+    """Write safetensors, tokenizer and solution format.
+
+    Args:
+        weights: the model's weights, if its own are sharded over processes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, state_dict=weights)
+    tokenizer.save_pretrained(folder)
+    solution_format.save(folder)

@@ -1,0 +1,36 @@
+"""Sampling from a `transformers` checkpoint in this process, on a GPU if there is one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from pqm.errors import PqmError
+from pqm.models.placement import place
+from pqm.models.sampling.batched import sample
+from pqm.models.sampling.engine import Request, Sample
+
+
+class TransformersEngine:
+    """A causal language model and its tokenizer.
+
+    Raises:
+        PqmError: the tokenizer has no end token.
+    """
+
+    name = f"transformers {transformers.__version__}"
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        torch.set_num_threads(threads)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        if self.tokenizer.eos_token_id is None:
+            raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
+        self.model = place(model)
+
+    def sample(
+        self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
+    ) -> list[list[Sample]]:
+        return sample(self.model, self.tokenizer, requests, temperature, max_new_tokens, seed, rows)

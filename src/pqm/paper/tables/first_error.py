@@ -1,0 +1,42 @@
+"""Finding the first wrong step on the benchmarks."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from pqm.paper.first_error_rows import Split, first_error_row, first_error_table
+from pqm.paper.results import Results
+from pqm.paper.rows import in_order
+from pqm.paper.table import Table
+from pqm.paper.truth import with_truth
+
+TITLE = "Finding the first wrong step"
+NEEDS = ("scores", "validation")
+CAPTION = """
+Finding the first wrong step, by ProcessBench's definition: F1 is the harmonic mean of two shares, that of erroneous solutions in
+which the first wrong step is found and that of correct solutions in which none is. The prediction is the first step that scores
+below a threshold, the one with the highest F1 on the validation questions. The truth of a step is the arithmetic of the word
+problem. Solutions are the distinct ones of all policies. Mean over training seeds, with intervals over questions and seeds. ORM
+is trained at last steps only.
+"""
+CLASSIFIER = "step-classifier"
+
+
+def table(results: Results, runs: Sequence[str]) -> Table:
+    """F1 on the distinct solutions of all policies, with thresholds from the validation set."""
+    scorers = {results.method(run): results.scorers(run) for run in runs}
+    if CLASSIFIER in results.evaluation.references:
+        scorers[CLASSIFIER] = [f"references/{CLASSIFIER}"]
+
+    def split(scorer: str, benchmark: str) -> Split:
+        validation, judged = (
+            with_truth(results.solutions(scorer, dataset), dataset) for dataset in (results.validation, benchmark)
+        )
+        return validation, judged
+
+    rows = [
+        first_error_row(results, method, benchmark, [split(seed, benchmark) for seed in seeds])
+        for benchmark in results.evaluation.benchmarks
+        for method, seeds in scorers.items()
+    ]
+    return first_error_table(in_order(results, pd.DataFrame(rows)), ["method"], "Distinct solutions")

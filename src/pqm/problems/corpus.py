@@ -1,0 +1,109 @@
+"""Batches of pretraining text, generated on the fly from a seed, with the targets of every loss."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from random import Random
+from typing import Protocol
+
+import numpy as np
+
+from pqm.study.pretraining import CurriculumStage, Phase
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class TextExample:
+    """A question and a solution.
+
+    Attributes:
+        question: tokens of the question.
+        solution: tokens of the solution, with the end token.
+        right: whether each token of the solution is right given the text before it.
+        steps_right: for each step, the position of its end in the solution, and whether all steps so far are right.
+    """
+
+    question: Sequence[int]
+    solution: Sequence[int]
+    right: Sequence[bool]
+    steps_right: Sequence[tuple[int, bool]]
+
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """Tokens, next tokens, token targets and step targets, each of shape [tokens].
+
+        Wrong next tokens, and positions without a target, are `IGNORED`.
+        """
+        begin = len(self.question)
+        tokens, right = np.array([*self.question, *self.solution]), np.array(self.right)
+        next_token, token_targets, step_targets = (np.full(len(tokens), IGNORED) for _ in range(3))
+        next_token[begin - 1 : -1] = np.where(right, tokens[begin:], IGNORED)
+        token_targets[begin:] = right
+        for place, fine in self.steps_right:
+            step_targets[begin + place] = fine
+        return tokens, next_token, token_targets, step_targets
+
+
+class TextSource(Protocol):
+    """Generates training examples."""
+
+    def example(self, random: Random, part: Phase | CurriculumStage) -> TextExample:
+        """A new example with the settings of a phase or of a stage of its curriculum."""
+
+
+@dataclass
+class TextBatch:
+    """Padded arrays of shape [rows, tokens]; positions without a target are `IGNORED`."""
+
+    tokens: np.ndarray
+    next_token: np.ndarray
+    token_targets: np.ndarray
+    step_targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The training text of a phase.
+
+    Attributes:
+        text: generates the examples.
+        seed: the seed of the text.
+        batch_tokens: most tokens per batch, with padding.
+        phase: the phase.
+    """
+
+    text: TextSource
+    seed: str
+    batch_tokens: int
+    phase: Phase
+
+    def batches(self) -> Iterator[TextBatch]:
+        """An endless stream of batches: first those of the curriculum, then those of the phase."""
+        for index, stage in enumerate(self.phase.curriculum):
+            yield from islice(self._batches(f"{self.seed} lesson {index}", stage), stage.steps)
+        yield from self.main_text()
+
+    def main_text(self) -> Iterator[TextBatch]:
+        """An endless stream of the phase's batches, without the curriculum."""
+        return self._batches(self.seed, self.phase)
+
+    def _batches(self, seed: str, part: Phase | CurriculumStage) -> Iterator[TextBatch]:
+        """Batches of rows with similar lengths, from pools of 1,024 examples."""
+        random = Random(seed)
+        while True:
+            examples = (self.text.example(random, part).arrays() for _ in range(1024))
+            groups: list[list[tuple[np.ndarray, ...]]] = [[]]
+            for example in sorted(examples, key=lambda example: len(example[0])):
+                if groups[-1] and (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
+                    groups.append([])
+                groups[-1].append(example)
+            random.shuffle(groups)
+            for group in groups:
+                yield TextBatch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED))))
+
+
+def _pad(arrays: tuple[np.ndarray, ...], fill: int) -> np.ndarray:
+    padded = np.full((len(arrays), max(map(len, arrays))), fill)
+    for row, array in zip(padded, arrays):
+        row[: len(array)] = array
+    return padded

@@ -1,0 +1,38 @@
+"""A whole study: all sections of `config/<study>/study.yaml`."""
+
+from pydantic import Field
+
+from pqm.study.assumptions import AssumptionsConfig
+from pqm.study.evaluation import EvaluationConfig
+from pqm.study.labels import LabelSet
+from pqm.study.models import BackboneConfig, PolicyConfig
+from pqm.study.pretraining import PretrainingConfig
+from pqm.study.questions import QuestionsConfig
+from pqm.study.resources import ResourcesConfig
+from pqm.study.results import ResultsConfig
+from pqm.study.rollouts import AnnotatedConfig, RolloutsConfig, SolutionsConfig
+from pqm.study.runs import RunConfig
+from pqm.study.settings import Name, Settings
+from pqm.study.training import TrainingConfig
+
+
+class StudyConfig(Settings):
+    """A whole study. Most sections contain named items, each with its settings.
+
+    A study without `runs` is a collection of published data. Its items are built one by one, because few users have every file.
+    """
+
+    questions: dict[Name, QuestionsConfig] = Field({}, description="Data sets of questions.")
+    pretraining: dict[Name, PretrainingConfig] = Field({}, description="Language models trained from scratch.")
+    policies: dict[Name, PolicyConfig] = Field({}, description="Models that sample solutions.")
+    backbones: dict[Name, BackboneConfig] = Field({}, description="Models that reward models start from.")
+    rollouts: dict[Name, RolloutsConfig] = Field({}, description="How policies sample, per data set.")
+    solutions: dict[Name, SolutionsConfig] = Field({}, description="Published model solutions.")
+    annotated: dict[Name, AnnotatedConfig] = Field({}, description="Solutions with human-annotated first errors.")
+    labels: dict[Name, LabelSet] = Field({}, description="Labels of steps.")
+    training: TrainingConfig | None = Field(None, description="Settings that all runs share.")
+    runs: dict[Name, RunConfig] = Field({}, description="Reward models.")
+    evaluation: EvaluationConfig | None = Field(None, description="What is evaluated, and how.")
+    results: ResultsConfig | None = Field(None, description="Tables and figures.")
+    resources: ResourcesConfig = Field(ResourcesConfig(), description="What jobs request from a machine or a cluster.")
+    assumptions: AssumptionsConfig | None = Field(None, description="Assumptions of `pqm paper budget`.")

@@ -1,0 +1,31 @@
+"""Section `training`: settings that all runs share."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from pqm.study.settings import Count, Positive, Seed, Settings, Share
+
+
+class TrainingConfig(Settings):
+    """Settings that all runs share: budget, optimizer, weighting and seeds, and how a step is distributed over processes."""
+
+    seeds: tuple[Seed, ...] = Field(min_length=1, description="Training seeds. Each run trains one model per seed.")
+    epochs: Positive = Field(description="Passes over the labels.")
+    learning_rate: Positive = Field(description="Peak learning rate; a run can set its own.")
+    warmup_share: Share = Field(description="Share of the steps with linear warm-up. Then the rate decays linearly to 0.")
+    weight_decay: float = Field(0.0, ge=0)
+    clip: Positive = Field(description="Largest norm of the gradient.")
+    batch_tokens: Count = Field(
+        description="Tokens per optimizer step, padding included. The rows are distributed over the processes, and each"
+        " process reads its rows in `accumulation` parts."
+    )
+    weighting: Literal["trajectory", "step"] = Field(
+        description="Weight of a solution in the mean loss: 1 (`trajectory`) or its number of steps (`step`)."
+    )
+    checkpoint_every: Count = Field(description="Steps between two validations. The training state is saved at each one.")
+    threads: Count = Field(1, description="CPU threads of a process.")
+    validation: str = Field(description="Label set for validation.")
+    accelerate: str | None = Field(None, description="Config file for `accelerate launch`. By default one process trains.")
+    accumulation: Count = Field(1, description="Parts in which a process reads its rows of a step. More parts need less memory.")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="`bf16`: mixed precision with bfloat16.")

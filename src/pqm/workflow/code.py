@@ -1,0 +1,119 @@
+"""The code of each kind of job, found by following the package's imports.
+
+These files are inputs of the job's rule and dependencies of its DVC stage. So an edit reruns the jobs that it may affect, and no
+others.
+"""
+
+import importlib.util
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+import grimp
+
+from pqm.losses.common.loss import module_of
+from pqm.paper.declared import declared
+from pqm.study.study import StudyConfig
+
+# The module at which each kind of job enters the package.
+ENTRIES = {
+    "questions": "pqm.questions.generate",
+    "pretraining": "pqm.policies.pretraining",
+    "models": "pqm.policies.models",
+    "rollouts": "pqm.rollouts.sample",
+    "annotated": "pqm.rollouts.annotated",
+    "solutions": "pqm.rollouts.published",
+    "labels": "pqm.labels.monte_carlo",
+    "published_labels": "pqm.labels.published",
+    "train": "pqm.train.trainer",
+    "grades": "pqm.evaluate.grades",
+    "scores": "pqm.evaluate.scores",
+    "metrics": "pqm.evaluate.metrics",
+    "headline": "pqm.paper.headline",
+    "report": "pqm.paper.report",
+    "overview": "pqm.paper.overview",
+}
+OF_STAGE = {
+    "questions": ["questions"],
+    "policies": ["pretraining", "models"],
+    "rollouts": ["rollouts", "annotated", "solutions"],
+    "labels": ["labels", "published_labels"],
+    "train": ["train"],
+    "evaluate": ["grades", "scores", "metrics"],
+    "paper": ["headline", "report", "overview"],
+}
+# Modules that cannot change a result: they validate inputs and outputs, report, or start other code.
+NOT_IN_RESULTS = (
+    "pqm.cli",
+    "pqm.errors",
+    "pqm.io",
+    "pqm.memory",
+    "pqm.models.devices",
+    "pqm.models.throughput",
+    "pqm.progress",
+    "pqm.provenance",
+    "pqm.study",
+    "pqm.workflow",
+)
+REPORT_TEMPLATE = "src/pqm/paper/report.html.jinja"
+
+
+def code(kind: str, losses: Iterable[str] = ()) -> list[str]:
+    """The code files of a kind of job, with those of the given losses."""
+    template = [REPORT_TEMPLATE] if kind == "report" else []
+    return sorted({*_files([ENTRIES[kind]]), *template, *(file for loss in losses for file in loss_code(loss))})
+
+
+def loss_code(loss: str) -> list[str]:
+    """The code files of a loss. For a user's own loss it is its module, if it is inside the working directory."""
+    module = module_of(loss)
+    if ":" not in loss:
+        return _files([module])
+    spec = importlib.util.find_spec(module)
+    path = Path(spec.origin) if spec and spec.origin else None
+    return [str(path.relative_to(Path.cwd()))] if path and path.is_relative_to(Path.cwd()) else []
+
+
+def result_code(kind: str, name: str, losses: Iterable[str]) -> list[str]:
+    """The code files of a table or figure, with those of the losses that it names.
+
+    Args:
+        kind: `tables` or `figures`.
+    """
+    return sorted({*_files([declared(kind, name).module]), *(file for loss in losses for file in loss_code(loss))})
+
+
+def code_of_stage(stage: str, study: StudyConfig) -> list[str]:
+    """The code files of all jobs of a study's stage."""
+    losses = {run.loss for run in study.runs.values()} if stage in ("train", "evaluate", "paper") else set()
+    files = {file for kind in OF_STAGE[stage] for file in code(kind, losses)}
+    if stage == "paper" and study.results:
+        for kind in ("tables", "figures"):
+            files |= {file for name in getattr(study.results, kind) for file in result_code(kind, name, losses)}
+    return sorted(files)
+
+
+def _files(modules: Iterable[str]) -> list[str]:
+    """The files of modules and of everything that they import, directly or indirectly."""
+    found: set[str] = set()
+    pending = list(modules)
+    while pending:
+        module = pending.pop()
+        if module not in found and not _is_left_out(module):
+            found.add(module)
+            pending += _graph().find_modules_directly_imported_by(module)
+    return sorted(f"src/{module.replace('.', '/')}.py" for module in found if not _is_package(module))
+
+
+@cache
+def _graph() -> grimp.ImportGraph:
+    return grimp.build_graph("pqm", cache_dir=None, exclude_type_checking_imports=True)
+
+
+def _is_package(module: str) -> bool:
+    """Whether a module is a package; all files `__init__.py` are empty."""
+    return bool(_graph().find_children(module)) or module == "pqm"
+
+
+def _is_left_out(module: str) -> bool:
+    return module.startswith(tuple(f"{name}." for name in NOT_IN_RESULTS)) or module in NOT_IN_RESULTS
