@@ -37,7 +37,7 @@ test: $(VENV)/ready
 
 # The tests that take minutes: builds that are killed repeatedly, and large files.
 test-long: $(VENV)/ready
-	PQM_LONG=1 PQM_SLOW=1 pytest -s tests/workflow/test_interruptions.py tests/workflow/test_large_files.py tests/workflow/test_code.py tests/unit/test_docs.py
+	PQM_LONG=1 PQM_SLOW=1 pytest -s tests/workflow/test_interruptions.py tests/workflow/test_large_files.py tests/workflow/test_code.py tests/workflow/test_changes.py tests/unit/test_docs.py
 
 # The checks that CI runs before the tests.
 check: $(VENV)/ready

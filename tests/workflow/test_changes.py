@@ -1,5 +1,6 @@
 """The changes in docs/architecture.md: each needs only the files that the page lists."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 from .conftest import ROOT, STUDY, Project
 
 PAGE = (ROOT / "docs/architecture.md").read_text()
+
+# The unit tests cover these two without a workflow.
+LONG = pytest.mark.skipif("PQM_LONG" not in os.environ, reason="takes minutes: make test-long")
 
 
 def code_of(path: str) -> str:
@@ -55,6 +59,7 @@ def test_a_loss(project: Project) -> None:
     assert "hinge, margin 2" in (project.folder / "results/tiny/tables/loss_ablation.md").read_text()
 
 
+@LONG
 def test_a_loss_of_a_users_own_module(project: Project) -> None:
     (project.folder / "mine.py").write_text(code_of("src/pqm/losses/hinge.py"))
     run = "  mine: {loss: 'mine:hinge', loss_settings: {margin: 0.5}, labels: train, backbone: error-detecting}\n"
@@ -72,7 +77,7 @@ def test_a_table(project: Project) -> None:
     add(project, "src/pqm/paper/tables/pass_at_1.py", ("  tables:\n", "  tables:\n    pass_at_1: []\n"))
     assert files_named("a table") == 2
     assert rules(project) == {"table_pass_at_1", "overview", "page"}
-    project.run("snakemake", "--cores", "2", "all")
+    project.run("snakemake", "--cores", "2", "results/tiny/README.md")
     table = pd.read_csv(project.folder / "results/tiny/tables/pass_at_1.csv")
     main = pd.read_csv(project.folder / "results/tiny/tables/main.csv")
     expected = main[main["method"] == "pass@1"].set_index(["policy", "benchmark"])["accuracy"]
@@ -103,6 +108,7 @@ def test_an_aggregation(project: Project) -> None:
     assert "max" in set(pd.read_csv(project.folder / "results/tiny/tables/aggregations.csv")["aggregation"])
 
 
+@LONG
 def test_the_step_separator_of_our_own_models(project: Project) -> None:
     assert files_named("the step separator of our own models") == 1
     project.change(STUDY, ("    snapshot_every: 60\n", "    snapshot_every: 60\n    step_separator: ';;'\n"))
