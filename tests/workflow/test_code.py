@@ -60,6 +60,9 @@ def test_a_record_names_every_module_that_its_job_loaded(snakemake_project: Proj
         left_out = {module for module in modules if is_left_out(module)}
         unnamed = {module for module in modules - packages - left_out if file_of(module) not in record["inputs"]}
         unnamed -= imported_by(left_out - packages)  # no code of the job itself imports these
+        if record["command"][1] == "paper":
+            # The losses of all runs are loaded for their labels. A result names those of the runs that it shows.
+            unnamed = {module for module in unnamed if not module.startswith("pqm.losses.")}
         assert not unnamed, f"{path}: its job loaded {sorted(unnamed)}"
         compared += 1
     assert compared > 50

@@ -83,9 +83,9 @@ def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> N
 
 
 def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pqm.policies.snapshots import symbolic_text
+    from pqm.problems import gsm_symbolic_text
 
-    monkeypatch.setattr(symbolic_text, "TOKENIZER_INSTANCES", 300)
+    monkeypatch.setattr(gsm_symbolic_text, "TOKENIZER_INSTANCES", 300)
     build(project, monkeypatch, "results/tiny-gpu/tables/main.csv", "results/tiny-gpu/tables/annotated_errors.csv")
     table = pd.read_csv("results/tiny-gpu/tables/main.csv")
     assert {"bce", "pqm-zeta4", "step-classifier", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])

@@ -12,8 +12,7 @@ from pathlib import Path
 import grimp
 
 from pqm.losses.common.loss import module_of
-from pqm.paper.declared import declared
-from pqm.study.study import StudyConfig
+from pqm.paper.declared import declared, names
 
 # The module at which each kind of job enters the package.
 ENTRIES = {
@@ -83,14 +82,17 @@ def result_code(kind: str, name: str, losses: Iterable[str]) -> list[str]:
     return sorted({*_files([declared(kind, name).module]), *(file for loss in losses for file in loss_code(loss))})
 
 
-def code_of_stage(stage: str, study: StudyConfig) -> list[str]:
-    """The code files of all jobs of a study's stage."""
-    losses = {run.loss for run in study.runs.values()} if stage in ("train", "evaluate", "paper") else set()
-    files = {file for kind in OF_STAGE[stage] for file in code(kind, losses)}
-    if stage == "paper" and study.results:
-        for kind in ("tables", "figures"):
-            files |= {file for name in getattr(study.results, kind) for file in result_code(kind, name, losses)}
-    return sorted(files)
+def code_of_stage(stage: str) -> list[str]:
+    """The files and folders of code that the jobs of a stage may depend on, the same for every study.
+
+    Losses and results are whole folders here, so that a study that names another one needs no other stages.
+    """
+    files = {file for kind in OF_STAGE[stage] for file in code(kind)}
+    folders = ["src/pqm/losses"] if stage in ("train", "evaluate", "paper") else []
+    if stage == "paper":
+        folders.append("src/pqm/paper")
+        files |= {file for kind in ("tables", "figures") for name in names(kind) for file in result_code(kind, name, [])}
+    return sorted([*folders, *(file for file in files if not file.startswith(tuple(f"{folder}/" for folder in folders)))])
 
 
 def _files(modules: Iterable[str]) -> list[str]:

@@ -158,7 +158,7 @@ def _stage(
         "params": [{f"{FOLDER}/{name}/{FILE}": _in_one_line(wanted)}],
         "deps": [
             *deps,
-            *code_of_stage(stage, study),
+            *code_of_stage(stage),
             "src/pqm/study",
             "workflow/rules/common.smk",
             f"workflow/rules/{stage}.smk",
