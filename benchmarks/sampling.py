@@ -41,7 +41,7 @@ def _now(device: torch.device) -> float:
 
 def main(policy: Path, questions: Path, samples: int = 64, rows: int = 1024, max_new_tokens: int = 400) -> None:
     """Print tokens per second of both ways, and what reading all weights at every step would allow."""
-    engine, form = TransformersEngine(policy, 1), SolutionFormat.load(policy)
+    engine, form = TransformersEngine(policy, 1, None), SolutionFormat.load(policy)
     table = formats.read(questions, formats.QUESTIONS)
     requests = [Request(row.question_id, form.prompt(row.question), samples) for row in table.itertuples()]
     at_once = max(1, rows // samples)

@@ -9,9 +9,9 @@ from tqdm import tqdm
 Item = TypeVar("Item")
 
 
-def progress(items: Iterable[Item], title: str, unit: str, total: int | None = None) -> "tqdm[Item]":
+def progress(items: Iterable[Item], title: str, unit: str) -> "tqdm[Item]":
     """Iterate over `items` with a progress bar (rate, time left); it is hidden if standard error is not a terminal."""
-    return tqdm(items, desc=title, unit=unit, total=total, disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    return tqdm(items, desc=title, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True)
 
 
 def say(message: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from pqm.errors import PqmError
 
@@ -128,5 +128,9 @@ class SolutionFormat(BaseModel):
             return cls(**json.loads(path.read_text()))
         except FileNotFoundError:
             raise PqmError(f"{path}: missing; expected the solution format that the checkpoint was trained with") from None
+        except ValidationError as error:
+            fault = error.errors()[0]
+            where = ".".join(map(str, fault["loc"]))
+            raise PqmError(f"{path}: not a solution format ({where}: {fault['msg']})") from None
         except (ValueError, TypeError) as error:
             raise PqmError(f"{path}: not a solution format ({error})") from None

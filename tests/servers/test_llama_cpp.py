@@ -20,7 +20,8 @@ from ruamel.yaml import YAML
 from pqm.errors import PqmError
 from pqm.models.policy import load_policy
 from pqm.models.sampling.engine import Request
-from pqm.models.server import RunningServer, write_served_policy
+from pqm.models.server import RunningServer
+from pqm.policies.models import write_policy
 from pqm.study.models import PolicyConfig
 from pqm.study.reading import load, load_item
 
@@ -67,8 +68,7 @@ def served(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The policy's folder and the file of its running server."""
     folder = tmp_path_factory.mktemp("served")
     config = load_item(project.folder / STUDY, "policies", "smollm2", PolicyConfig)
-    (folder / "policy").mkdir()
-    write_served_policy(config, folder / "policy")
+    write_policy(config, None, folder / "policy")
     serve = ["policies", "serve", str(folder / "policy"), "--output", str(folder / "running.json")]
     process = subprocess.Popen([sys.executable, "-m", "pqm.cli", *serve], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not (folder / "running.json").exists():

@@ -11,7 +11,7 @@ MATH_SHEPHERD = [
         "label": f"{EGGS} Step 1: She has 3 + 4 = 7 eggs. +\nStep 2: The answer is: 7 +",
         "task": "GSM8K",
     },
-    {  # headings out of order, a step tag in the middle of a step, a word that contains the tag
+    {  # headings out of order, a step tag in the middle of a step, a word that contains the tag (which the authors remove, too)
         "input": f"{EGGS} Step 1: Say книжки, 3 ки\nso far.  ки\nStep 3: The answer is: 3 ки",
         "label": f"{EGGS} Step 1: Say книжки, 3 +\nso far.  +\nStep 3: The answer is: 3 -",
         "task": "GSM8K",

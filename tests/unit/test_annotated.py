@@ -105,8 +105,17 @@ def test_content_that_is_not_champ_is_refused(read):
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"steps": ["one", 2]}, "list of steps"), ({"problem": None}, "list of steps"), ({"label": "1"}, "'1'")],
-    ids=["step", "problem", "label"],
+    [
+        ({"steps": ["one", 2]}, "list of steps"),
+        ({"steps": [], "label": -1}, "list of steps"),
+        ({"problem": None}, "list of steps"),
+        ({"problem": " "}, "list of steps"),
+        ({"label": "1"}, "'1'"),
+        ({"label": True}, "True"),
+        ({"final_answer_correct": "no"}, "final_answer_correct: expected true or false, found 'no'"),
+        ({"final_answer_correct": 0}, "final_answer_correct: expected true or false, found 0"),
+        ({"final_answer_correct": None}, "final_answer_correct: expected true or false, found None"),
+    ],
 )
 def test_processbench_of_other_types_is_refused(read, change, words):
     with pytest.raises(PqmError, match=words):
@@ -114,11 +123,41 @@ def test_processbench_of_other_types_is_refused(read, change, words):
 
 
 @pytest.mark.parametrize(
-    "annotations", [{"A": {"start_idx": 0}}, {"A": {"text": " ", "start_idx": None}}, {"A": "text"}], ids=["key", "text", "type"]
+    "annotations",
+    [
+        {"A": {"start_idx": 0}},
+        {"A": {"text": " ", "start_idx": None}},
+        {"A": "text"},
+        "annotations",
+        {"A": {"text": ["a"], "start_idx": None}},
+        {"A": {"text": "abc", "start_idx": 3}},
+        {"A": {"text": "abc", "start_idx": -1}},
+        {"A": {"text": "abc", "start_idx": "1"}},
+    ],
+    ids=["key", "text", "type", "annotations", "list", "beyond", "before", "no number"],
 )
 def test_malformed_champ_is_refused(read, annotations):
     problem = {"_text": "What?", "_answer": "1", "fws_annotations": annotations}
-    with pytest.raises(PqmError, match="problem P_1"):
+    with pytest.raises(PqmError, match="problem 'P_1'"):
+        read("champ", {"problems": {"P_1": problem}})
+
+
+def test_verdicts_may_be_words(read):
+    words = ["True", "false", "FALSE", "true"]
+    rows = [PROCESSBENCH[2] | {"problem": word, "final_answer_correct": word} for word in words]
+    assert read("processbench", rows)[2]["correct"].tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(("answer", "gold"), [(["3"], "3"), (3, "3"), (None, "unknown"), ("", "unknown")])
+def test_the_gold_answer_of_a_problem_of_champ(answer, gold, read):
+    problem = CHAMP["problems"]["P_1"] | {"_answer": answer}
+    assert read("champ", {"problems": {"P_1": problem}})[0]["answer"].tolist() == [gold]
+
+
+@pytest.mark.parametrize("answer", [["3", "4"], {"value": 3}, True, []])
+def test_a_gold_answer_that_is_not_one_value_is_refused(answer, read):
+    problem = CHAMP["problems"]["P_1"] | {"_answer": answer}
+    with pytest.raises(PqmError, match="problem 'P_1', _answer: expected one gold answer"):
         read("champ", {"problems": {"P_1": problem}})
 
 

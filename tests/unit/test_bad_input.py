@@ -128,6 +128,15 @@ def test_published_file_missing(refuses, published, tmp_path):
     refuses(*verb, says=(tmp_path / "gsm8k.jsonl", "missing", "get it from github.com/openai/grade-school-math"))
 
 
+def test_a_long_question_in_a_disjoint_set_is_shortened(run_cli, published, settings, tables, changed, out):
+    upstream = changed(tables.questions, put("question", 0, "how many ? " * 5000))
+    verb = published(GOOD | {"question": "how many ? " * 5000})
+    source = {"kind": "file", "format": "gsm8k", "path": "gsm8k.jsonl"}
+    settings("questions", source=source, disjoint_from=[upstream.stem])
+    code, text = run_cli(*verb, "--upstream", upstream)
+    assert code == 1 and "shares a question with" in text and len(text) < 500
+
+
 def test_published_text_with_a_line_separator_is_one_row(run_cli, published, out):
     code, text = run_cli(*published(GOOD | {"question": "one\u2028how many ?"}))
     assert (code, text) == (0, "")
@@ -252,18 +261,29 @@ def test_sample_longer_than_the_model_reads(refuses, settings, tables, policy, o
 
 
 def test_unfinished_pretraining(refuses, settings, tmp_path, out):
-    config = settings("policies", pick={"pretraining": "tiny", "metric": "pass_at_1"})
+    config = settings("policies", pick={"pretraining": "tiny"})
     folder = tmp_path / "pretraining"
     folder.mkdir()
     refuses("policies", "policy", config, "--output", out, "--pretraining", folder, says=(folder, "snapshots.csv"))
 
 
-def test_no_snapshot_good_enough(refuses, settings, tmp_path, out):
-    config = settings("policies", pick={"pretraining": "tiny", "metric": "pass_at_1", "at_least": 0.9})
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("", "not a table of snapshots"),
+        ("snapshot,pass_at_1\na,0.25\n", "column 'share' is missing"),
+        ("share\n1.0\n", "column 'snapshot' is missing"),
+        ("snapshot,share\n", "a last row with share 1"),
+        ("snapshot,share\na,0.5\n", "a last row with share 1"),
+        ("snapshot,share\na,x\n", "not a table of snapshots"),
+    ],
+)
+def test_no_table_of_snapshots(table, says, refuses, settings, tmp_path, out):
     folder = tmp_path / "pretraining"
     folder.mkdir()
-    (folder / "snapshots.csv").write_text("snapshot,pass_at_1\na,0.25\nb,0.5\n")
-    refuses("policies", "policy", config, "--output", out, "--pretraining", folder, says=(folder, "pass_at_1 0.9", "0.500"))
+    (folder / "snapshots.csv").write_text(table)
+    config = settings("policies", pick={"pretraining": "tiny", "share": 0.5})
+    refuses("policies", "policy", config, "--output", out, "--pretraining", folder, says=(folder / "snapshots.csv", says))
 
 
 ARCHITECTURE = {

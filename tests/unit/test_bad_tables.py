@@ -34,7 +34,7 @@ def test_fewer_labels_than_steps(refuses, changed, tables, train_verb):
 def test_same_solution_labelled_twice(refuses, changed, tables, train_verb):
     table = changed(tables.labels, lambda frame: pd.concat([frame, frame.iloc[[0]]]))
     question = pd.read_parquet(tables.labels)["prompt"].iloc[0]
-    refuses(*train_verb(labels=table), says=(table, "row 18", "duplicate key", question))
+    refuses(*train_verb(labels=table), says=(table, "row 18", "duplicate key, the same as row 0", question[:30]))
 
 
 @pytest.mark.parametrize("column", ["prompt", "completions", "soft_labels", "correct"])
@@ -58,6 +58,18 @@ def test_bad_labels_are_reported_in_one_sentence(refuses, changed, tables, train
 def test_validation_labels_missing(refuses, train_verb, tmp_path):
     nowhere = tmp_path / "nowhere.parquet"
     refuses(*train_verb(validation=nowhere), says=(nowhere, "no such file", "labels"))
+
+
+def test_validation_labels_of_several_prompts_with_one_question_id(refuses, changed, tables, train_verb):
+    table = changed(tables.labels, lambda frame: frame.assign(question_id="only"))
+    says = (table, "question_id 'only' has 6 prompts; expected an own id for each question")
+    refuses(*train_verb(validation=table), says=says)
+
+
+def test_validation_labels_of_one_question(run_cli, changed, tables, train_verb):
+    one = pd.read_parquet(tables.labels)["question_id"].iloc[0]
+    table = changed(tables.labels, lambda frame: frame[frame["question_id"] == one])
+    assert run_cli(*train_verb(validation=table))[0] == 0
 
 
 def test_labels_without_any_step(refuses, changed, tables, train_verb):
@@ -110,11 +122,12 @@ def test_backbone_without_solution_format(refuses, formless, train_verb):
     refuses(*train_verb(backbone=formless), says=(formless / FILE_NAME, "missing"))
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"step_targets": "+"}'])
+@pytest.mark.parametrize("text", ["{", "[]", '{"step_targets": "+"}', '{"step_token": 5}'])
 def test_checkpoint_with_a_solution_format_that_is_none(text, formless):
     (formless / FILE_NAME).write_text(text)
-    with pytest.raises(PqmError, match="not a solution format"):
+    with pytest.raises(PqmError, match="not a solution format") as error:
         load_reward_model(formless)
+    assert "\n" not in str(error.value)
 
 
 def test_step_token_that_the_tokenizer_splits(refuses, formless, tables, out):

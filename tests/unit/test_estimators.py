@@ -13,8 +13,11 @@ from pqm.estimation.estimators import (
     area_under_curve,
     best_of_n,
     first_n,
+    logit,
     pass_at_n,
+    probability,
     vote,
+    vote_weights,
 )
 
 tied_samples = st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=1, max_size=7)
@@ -126,45 +129,82 @@ def test_no_sample_at_all_is_refused(n):
         pass_at_n(np.ones(3, dtype=bool), n)
 
 
-def enumerated_vote(answers, right, weights, n):
-    """The mean over all ordered draws; ties go to the answer that is drawn first."""
-    hits, draws = 0, 0
-    for drawn in permutations(range(len(answers)), n):
-        totals = {}
-        for index in drawn:
-            if answers[index] is not None:
-                totals[answers[index]] = totals.get(answers[index], 0.0) + weights[index]
-        draws += 1
-        if totals:
-            winner = max(totals, key=totals.get)
-            hits += winner in right
-    return hits / draws
+def vote_of_draw(answers, correct, weights, drawn):
+    """Samples in the order in which they are drawn: ties go to the answer drawn first, and its first sample is the verdict."""
+    totals = {}
+    for index in drawn:
+        if answers[index] is not None:
+            totals[answers[index]] = totals.get(answers[index], Fraction(0)) + Fraction(weights[index])
+    if not totals:
+        return 0
+    winner = max(totals, key=totals.get)
+    return int(next(correct[index] for index in drawn if answers[index] == winner))
 
 
-@pytest.mark.parametrize("case", range(8))
-def test_votes_equal_enumeration(case):
-    random = np.random.default_rng(case)
-    answers = [[None, "1", "2", "3"][code] for code in random.integers(0, 4, size=5)]
-    weights = random.choice([0.25, 0.5, 1.0], size=5)
-    right = {"1", "3"} if case % 2 else {"2"}
-    correct = np.array([answer in right for answer in answers])
-    n = [1, 2, 3, 4, 5]
-    found = vote(answers, correct, weights, n, 20_000, np.random.default_rng(100 + case))
-    assert found == pytest.approx([enumerated_vote(answers, right, weights, k) for k in n], abs=0.02)
+def enumerated_vote(answers, correct, weights, n):
+    """The mean over all ordered draws."""
+    hits = [vote_of_draw(answers, correct, weights, drawn) for drawn in permutations(range(len(answers)), n)]
+    return sum(hits) / len(hits)
+
+
+answered = st.tuples(st.sampled_from(["1", "2", "3", None]), st.booleans(), st.sampled_from([0.0, 0.25, 0.5, 1.0]))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(answered, min_size=1, max_size=5), st.booleans())
+def test_votes_are_exact_where_subsets_are_few(samples, same_verdicts):
+    answers, correct, weights = (list(column) for column in zip(*samples))
+    if same_verdicts:
+        correct = [answer in ("1", "3") for answer in answers]
+    n = list(range(1, len(samples) + 1))
+    found = vote(answers, np.array(correct), np.array(weights), n, 20, np.random.default_rng(0))
+    assert found == pytest.approx([enumerated_vote(answers, correct, weights, k) for k in n], abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["1", "2", "3"]), st.booleans()), min_size=1, max_size=40))
+def test_the_vote_of_one_sample_is_pass_at_1(samples):
+    correct = np.array([right for _, right in samples])
+    found = vote([answer for answer, _ in samples], correct, np.ones(len(samples)), [1], 3, np.random.default_rng(0))
+    assert found == [pytest.approx(correct.mean(), abs=1e-12)]
+
+
+def many_samples():
+    random = np.random.default_rng(5)
+    answers = [[None, "1", "2", "3", "4"][code] for code in random.integers(0, 5, size=13)]
+    return answers, np.array([answer in ("1", "4") for answer in answers]), random.random(13)
+
+
+def test_votes_over_random_subsets_are_near_the_enumeration():
+    answers, correct, weights = many_samples()
+    for weight in (weights, np.ones(13)):
+        found = vote(answers, correct, weight, [6], 1500, np.random.default_rng(0))
+        subsets = list(combinations(range(13), 6))
+        assert len(subsets) > 1500
+        random = np.random.default_rng(1)
+        draws = [random.permutation(subset) for subset in subsets for _ in range(3)]
+        expected = np.mean([vote_of_draw(answers, correct, weight, drawn) for drawn in draws])
+        assert found == [pytest.approx(expected, abs=0.04)]
+
+
+def test_random_subsets_are_the_first_samples_of_permutations():
+    answers, correct, weights = many_samples()
+    found = vote(answers, correct, weights, [3, 6], 150, np.random.default_rng(7))
+    orders = np.argsort(np.random.default_rng(7).random((150, 13)), axis=1)
+    expected = [np.mean([vote_of_draw(answers, correct, weights, order[:n]) for order in orders]) for n in (3, 6)]
+    assert found == pytest.approx(expected, abs=1e-12)  # the weights have no ties
 
 
 def test_ties_go_to_the_answer_drawn_first():
     # "a" ties with "b" at 2, and is drawn before both of them in a third of the draws.
-    accuracy = vote(
-        ["a", "b", "b"], np.array([True, False, False]), np.array([2.0, 1.0, 1.0]), [3], 20_000, np.random.default_rng(0)
-    )
-    assert accuracy == [pytest.approx(1 / 3, abs=0.02)]
+    accuracy = vote(["a", "b", "b"], np.array([True, False, False]), np.array([2.0, 1.0, 1.0]), [3], 1, np.random.default_rng(0))
+    assert accuracy == [pytest.approx(1 / 3, abs=1e-12)]
 
 
 def test_tied_sums_are_equal_whatever_the_order_of_adding():
     weights = np.array([0.1, 0.2, 0.3, 0.6])
-    accuracy = vote(["a", "a", "a", "b"], np.array([True] * 3 + [False]), weights, [4], 20_000, np.random.default_rng(0))
-    assert accuracy == [pytest.approx(3 / 4, abs=0.02)]
+    accuracy = vote(["a", "a", "a", "b"], np.array([True] * 3 + [False]), weights, [4], 1, np.random.default_rng(0))
+    assert accuracy == [pytest.approx(3 / 4, abs=1e-12)]
 
 
 @given(st.lists(st.sampled_from(["1", "2", "3"]), min_size=1, max_size=9), st.sampled_from(["1", "2", "3"]))
@@ -188,8 +228,8 @@ def test_weights_can_outvote_the_majority():
 def test_samples_without_answer_never_vote():
     answers = [None, None, None, "a"]
     correct, weights = np.array([False, False, False, True]), np.array([9.0, 9.0, 9.0, 0.1])
-    found = vote(answers, correct, weights, [1, 4], 20_000, np.random.default_rng(0))
-    assert found == [pytest.approx(1 / 4, abs=0.02), 1.0]
+    found = vote(answers, correct, weights, [1, 4], 50, np.random.default_rng(0))
+    assert found == [pytest.approx(1 / 4), 1.0]
     assert vote([None, None], np.array([False, False]), np.ones(2), [1, 2], 50, np.random.default_rng(0)) == [0.0, 0.0]
 
 
@@ -198,9 +238,9 @@ def test_votes_without_weight_still_count_as_votes():
 
 
 def test_vote_is_the_same_from_the_same_generator():
-    answers, correct = ["a", "b", "c", "a", "b"], np.array([True, False, False, True, False])
-    first, second = (vote(answers, correct, np.ones(5), [2, 3], 200, np.random.default_rng(5)) for _ in range(2))
-    assert first == second
+    answers, correct, weights = many_samples()
+    first, second, other = (vote(answers, correct, weights, [3, 6], 150, np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert first == second != other
 
 
 def test_first_n_keeps_the_best_of_the_first_in_file_order():
@@ -241,6 +281,53 @@ def test_solution_without_steps_scores_below_everything(aggregation):
 def test_product_stays_finite_and_ordered_for_hopeless_steps():
     assert aggregate([-600.0, -600.0], "product") < aggregate([-600.0, 0.0], "product") < aggregate([-500.0, 0.0], "product")
     assert math.isfinite(aggregate([-1000.0], "product"))
+
+
+@settings(max_examples=50, deadline=None)
+@given(steps)
+def test_votes_have_the_weight_of_the_probability_that_was_aggregated(logits):
+    probabilities = [1 / (1 + math.exp(-logit)) for logit in logits]
+    expected = {
+        "min": min(probabilities),
+        "last": probabilities[-1],
+        "product": math.prod(probabilities),
+        "mean": np.mean(probabilities),
+    }
+    for aggregation in AGGREGATIONS:
+        scores = np.array([aggregate(logits, aggregation), aggregate([], aggregation)])
+        assert vote_weights(scores, aggregation) == pytest.approx([expected[aggregation], 0.0], rel=1e-9), aggregation
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_probabilities_become_finite_logits_and_come_back(probabilities):
+    logits = logit(np.array(probabilities))
+    assert np.isfinite(logits).all()
+    assert probability(logits) == pytest.approx(probabilities, rel=1e-9, abs=1e-300)
+    assert [probabilities[index] for index in np.argsort(logits, kind="stable")] == sorted(probabilities)
+
+
+def test_certain_steps_are_beyond_all_others():
+    values = logit(np.array([0.0, 5e-324, 0.5, np.nextafter(1, 0), 1.0]))
+    assert (np.diff(values) > 0).all() and values[2] == 0.0
+    assert probability(values)[-1] == 1.0 and probability(values)[0] == pytest.approx(0, abs=1e-300)
+
+
+@pytest.mark.parametrize("aggregation", ["product", "mean"])
+def test_the_same_step_scores_in_another_order_tie(aggregation):
+    random = np.random.default_rng(0)
+    steps = [random.normal(0, 8, size=7) for _ in range(40)]
+    pairs = [(aggregate(one, aggregation), aggregate(random.permutation(one), aggregation)) for one in steps]
+    assert any(one != other for one, other in pairs), "rounding differs"
+    for one, other in pairs:
+        assert best_of_n(np.array([one, other]), np.array([True, False]), 2) == 0.5
+        assert first_n(np.array([one, other]), np.array([True, False]), 2) == 1.0
+        assert first_n(np.array([other, one]), np.array([True, False]), 2) == 1.0
+
+
+def test_near_scores_do_not_tie():
+    for low, high in ((1.0, 1.0 + 1e-9), (-20.000001, -20.0), (0.0, 1e-30), (-1e-30, 0.0), (-math.inf, -1e300), (30.0, 30.00001)):
+        assert best_of_n(np.array([high, low]), np.array([True, False]), 2) == 1.0
 
 
 def test_unknown_aggregation_is_named_with_the_known_ones():

@@ -111,6 +111,12 @@ def test_unknown_truth_is_refused(files):
         judge_first_errors(*unknown, *known)
 
 
+def test_solutions_of_unknown_truth_among_known_ones_are_left_out(files):
+    known = files("known", [([1.0, -1.0], 1), ([1.0], -1)])
+    mixed = files("mixed", [([1.0, -1.0], 1), ([-1.0], None), ([1.0], -1)])
+    assert judge_first_errors(*mixed, *mixed) == judge_first_errors(*known, *known)
+
+
 def test_one_kind_of_solution_is_refused(files):
     known = files("known", [([1.0], -1), ([-1.0], 0)])
     with pytest.raises(PqmError, match="with and without"):

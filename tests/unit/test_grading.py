@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from math_verify import parse, verify
 
 from pqm.evaluate.grades import grade
-from pqm.grading.grader import Grader, extract_answer
+from pqm.grading.extraction import extract_answer
+from pqm.grading.grader import Grader
 from pqm.grading.rules import same_by_rules
 from pqm.io import formats
 
@@ -120,7 +121,8 @@ def test_plain_numbers_get_math_verifys_verdict_without_it(gold, other, tail):
 def test_a_word_problem_is_graded_without_pool_and_parser():
     code = """
 import sys
-from pqm.grading.grader import Grader, extract_answer
+from pqm.grading.extraction import extract_answer
+from pqm.grading.grader import Grader
 with Grader() as grader:
     assert grader([("12", "12"), ("12", "13"), ("1,000", "1000"), (None, "5"), ("x+1", "x+1")]) == [True, False, True, False, True]
     assert extract_answer("day 2 : 4 + 8 = 12 , answer 12") == "12"

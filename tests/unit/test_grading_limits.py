@@ -6,7 +6,8 @@ import time
 import pytest
 
 from pqm.grading import grader as grading
-from pqm.grading.grader import LONGEST_ANSWER, Grader, extract_answer
+from pqm.grading.extraction import extract_answer
+from pqm.grading.grader import LONGEST_ANSWER, Grader
 from pqm.grading.rules import same_by_rules
 
 POISON = {

@@ -1,11 +1,19 @@
 from collections import Counter
+from pathlib import Path
 from random import Random
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pqm.labels.monte_carlo import Outcome, StepLabeller
+import pqm.labels.monte_carlo as monte_carlo
+from pqm.io import formats
+from pqm.io.shard_cache import ShardCache
+from pqm.labels.monte_carlo import LabelSources, MonteCarloLabeller, Outcome, StepLabeller
+from pqm.models.sampling.engine import Sample
+from pqm.solution_format import SolutionFormat
+from pqm.study.labels import LabelsConfig
 
 
 class Script:
@@ -196,3 +204,104 @@ def test_solutions_share_the_prefixes_they_have_in_common():
     one.every_step([("a", "b", "c"), ("a", "b", "d"), ("a", "x")])
     assert script.prefixes == {("a",), ("a", "b")}
     assert sum(script.draws.values()) == 8
+
+
+# ---------------------------------------------------------------- completions are judged together with their prefix
+
+
+class Scripted:
+    """An engine that continues each prompt as a rule says: (text, finish reason)."""
+
+    name = "made up"
+
+    def __init__(self, rule):
+        self.rule = rule
+
+    def sample(self, requests, temperature, max_new_tokens, seed, rows=None):
+        return [
+            [Sample(n_tokens=1, text=text, finish_reason=reason) for text, reason in [self.rule(one.prompt)] * one.samples]
+            for one in requests
+        ]
+
+
+@pytest.fixture
+def label_with(tmp_path, monkeypatch):
+    """Label one solution of a question whose answer is 5, sampled once or more often, completed by a rule of the prompt."""
+
+    def label(steps, rule, search="every-step", form=None, ends=("stop",)):
+        form = form or SolutionFormat()
+        question = {"question_id": "q", "question": "2 + 3, the answer is 4?", "answer": "5", "cluster": "q", "perturbation": ""}
+        formats.write(pd.DataFrame([question | {"solution": []}]), formats.QUESTIONS, tmp_path / "questions.parquet")
+        rollout = {"question_id": "q", "steps": steps, "text": "".join(step + form.step_separator for step in steps)}
+        rollout |= {"n_tokens": 1, "log_likelihood": 0.0, "seed": 0, "engine": "made up"}
+        rollouts = [rollout | {"sample_id": number, "finish_reason": end} for number, end in enumerate(ends)]
+        formats.write(pd.DataFrame(rollouts), formats.ROLLOUTS, tmp_path / "rollouts.parquet")
+        monkeypatch.setattr(monte_carlo, "load_policy", lambda *_: (Scripted(rule), form))
+        config = LabelsConfig(
+            dataset="d", policies=("p",), completer="c", completions=2, temperature=1.0, max_new_tokens=9, search=search,
+            questions_per_batch=1, seed=0,
+        )  # fmt: skip
+        sources = LabelSources(tmp_path, tmp_path / "questions.parquet", {"p": tmp_path / "rollouts.parquet"})
+        cache = ShardCache(tmp_path / "cache", "labels", Path("labels.parquet"), [], [])
+        made = MonteCarloLabeller(config, sources).label(cache)
+        cache.finish()
+        [labels] = made["labels"]
+        return labels
+
+    return label
+
+
+def stops(prompt):
+    return "", "stop"
+
+
+CHECKED = ["2 + 3 = 5", "The answer is: 5", "(checked)"]
+
+
+def completes_the_first_step(prompt):
+    return ("The answer is: 5\n", "stop") if prompt.endswith("= 5\n") else stops(prompt)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_a_prefix_that_states_the_right_answer_needs_no_more_text(label_with, search):
+    assert label_with(CHECKED, completes_the_first_step, search) == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        (["\\boxed{5}", "so it is.", "Done."], [1, 1, 1]),
+        (["The answer is: 4", "The answer is: 5", "ok"], [0, 1, 1]),
+        (["#### 5", "The answer is: 4", "ok"], [1, 0, 0]),
+        (["nothing stated", "ok", "#### 5"], [0, 0, 1]),
+    ],
+)
+def test_the_answer_that_the_prefix_states_last_counts_if_the_completion_states_none(label_with, steps, wanted):
+    assert label_with(steps, stops) == wanted
+    assert label_with(steps, lambda prompt: ("No more steps.\n", "stop")) == wanted
+
+
+def test_the_answer_of_the_completion_counts_after_that_of_the_prefix(label_with):
+    assert label_with(CHECKED, lambda prompt: ("The answer is: 4\n", "stop")) == [0, 0, 1]
+    assert label_with(["The answer is: 4", "ok", "#### 5"], lambda prompt: ("The answer is: 5\n", "stop")) == [1, 1, 1]
+
+
+def test_an_answer_may_begin_in_the_prefix_and_end_in_the_completion(label_with):
+    assert label_with(["The answer is", "5"], lambda prompt: ("5\n", "stop")) == [1, 1]
+
+
+def test_a_truncated_completion_is_wrong_whatever_its_prefix_states(label_with):
+    assert label_with(CHECKED, lambda prompt: ("The answer is: 5 and", "length")) == [0, 0, 1]
+
+
+def test_the_answer_that_a_question_states_is_not_the_prefixs(label_with):
+    form = SolutionFormat(
+        question_template="Q: {question} The answer is: 5\n", step_heading="Step {number}: ", step_separator="\n"
+    )
+    assert label_with(["Step 1: 2 + 3 = 5", "Step 2: so #### 5", "Step 3: (checked)"], stops, form=form) == [0, 1, 1]
+
+
+@pytest.mark.parametrize("ends", [("stop",), ("stop", "length"), ("length", "stop"), ("length", "length", "stop")])
+def test_a_solution_that_was_sampled_whole_and_truncated_is_a_whole_one(label_with, ends):
+    assert label_with(CHECKED, stops, ends=ends) == [0, 1, 1]
+    assert label_with(CHECKED, stops, ends=("length", "length")) == [0, 1, 0]

@@ -64,7 +64,8 @@ def equation_10(one, zeta, normalizer, first_only=False):
     wrong = [r for r, y in one if y == 0]
     if first_only:
         wrong = wrong[:1]
-        zeta = 0.0 if normalizer == "official" else zeta
+    if first_only and wrong and normalizer == "official":  # the authors' code: the step at the place |C|, without margin
+        wrong, zeta = [one[len(correct)][0]], 0.0
     if not one:
         return 0.0
     costs = factor_costs(correct, wrong, zeta, EPSILON if normalizer == "official" else 0.0)
@@ -74,24 +75,56 @@ def equation_10(one, zeta, normalizer, first_only=False):
 
 
 def equation_9(one, zeta, normalizer):
+    if normalizer == "official":
+        return official_equation_9(one, zeta)
     if not one:
         return 0.0
-    epsilon = EPSILON if normalizer == "official" else 0.0
     correct = [r for r, y in one if y == 1]
     wrong = [r for r, y in one if y == 0]
-    total = sum(factor_costs(correct, wrong, zeta, epsilon))
+    total = sum(factor_costs(correct, wrong, zeta, 0.0))
     for t in range(len(wrong)):
-        denominator = epsilon
-        for q in range(t, len(wrong)):
-            denominator += math.exp(wrong[q])
-        total += -math.log(math.exp(wrong[t]) / denominator)
+        total += -math.log(math.exp(wrong[t]) / sum(math.exp(later) for later in wrong[t:]))
     return total / len(one)
+
+
+def official_equation_9(one, zeta):
+    """Eq. 9 in the authors' code: a step after the first one is counted twice, and the correct part is divided by H + 1."""
+    if not one:
+        return 0.0
+    against = sum(math.exp(r + zeta) for r, y in one if y == 0) + EPSILON
+    correct_part = math.log(1 + against) if any(y == 0 for _, y in one) else 0.0
+    wrong_part, rising = 0.0, 1.0
+    for place, (r, y) in enumerate(one):
+        if y == 1:
+            rising += math.exp(r)
+            correct_part += math.log(rising + (math.exp(r) if place else 0.0) + against) - r
+        else:
+            wrong_part += math.log(sum(math.exp(later) for later, label in one[place:] if label == 0) + EPSILON) - r
+    return correct_part / (len(one) + 1) + wrong_part / len(one)
 
 
 @pytest.mark.parametrize("zeta, cost", [(0, 0.4682), (2, 1.0020), (4, 2.1509), (8, 5.8214), (16, 13.813)])
 def test_figure_1_costs_as_much_as_in_the_authors_code(zeta, cost):
     digits = len(str(cost).split(".")[1])
     assert round(pqm(*one_row(*FIGURE_1), zeta, "official").item(), digits) == pytest.approx(cost, abs=1e-12)
+
+
+@pytest.mark.parametrize("scores, labels, cost", [([0.0], [1], 0.3466), ([0.0, 0.0], [1, 1], 0.6931)])
+def test_official_theorem_costs_as_much_as_in_the_authors_code(scores, labels, cost):
+    assert theorem(*one_row(scores, labels), 0.0, "official").item() == pytest.approx(cost, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "labels, cost",  # all scores 0, margin 0, worked out by hand without the 1e-5
+    [
+        ([0, 0], math.log(3) / 3 + math.log(2) / 2),  # slot 0 against two wrong steps; 0 + log 2 among the wrong ones
+        ([1, 0], (math.log(2) + math.log(3)) / 3),  # slot 0; the first step is counted once
+        ([0, 1], (math.log(2) + math.log(4)) / 3),  # slot 0; the only correct step is the second step, and counted twice
+        ([1, 0, 1], (math.log(2) + math.log(3) + math.log(5)) / 4),
+    ],
+)
+def test_official_theorem_counts_a_step_twice_by_its_place(labels, cost):
+    assert theorem(*one_row([0.0] * len(labels), labels), 0.0, "official").item() == pytest.approx(cost, abs=1e-4)
 
 
 @pytest.mark.parametrize("zeta", [0.0, 2.0, 4.0])
@@ -157,6 +190,13 @@ def test_first_error_takes_the_first_wrong_step_where_labels_rise_again():
     one = list(zip([0.5, -0.3, 1.2, -2.0], starts_wrong))
     expected = equation_10(one, 4.0, "factors", first_only=True)
     assert first_error(*one_row([r for r, _ in one], starts_wrong), 4.0).item() == pytest.approx(expected)
+
+
+def test_official_first_error_takes_the_step_whose_index_is_the_number_of_correct_steps():
+    values, labels = [0.5, -0.3, 1.2, -2.0], [1, 0, 1, 0]
+    taken = [math.log(1 + math.exp(1.2)), math.log(1 + math.exp(0.5) + math.exp(1.2)) - 0.5]
+    last = math.log(1 + math.exp(0.5) + 2 * math.exp(1.2)) - 1.2
+    assert first_error(*one_row(values, labels), 4.0, "official").item() == pytest.approx((sum(taken) + last) / 3, abs=1e-4)
 
 
 def test_official_first_error_has_no_margin():
@@ -384,9 +424,9 @@ def test_settings_that_a_loss_does_not_take_are_refused(name, settings, message)
     "name, message",
     [
         ("pmq", "no loss 'pmq'; did you mean 'pqm'"),
-        ("no_such_module:loss", "loss no_such_module:loss: cannot be imported"),
-        ("math:no_such_function", "loss math:no_such_function: cannot be imported"),
-        ("math:pi", "loss math:pi: not a function"),
+        ("no_such_module:loss", "loss 'no_such_module:loss': cannot be imported"),
+        ("math:no_such_function", "loss 'math:no_such_function': cannot be imported"),
+        ("math:pi", "loss 'math:pi': not a function"),
     ],
 )
 def test_unknown_losses_are_named(name, message):

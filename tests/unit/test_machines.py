@@ -24,8 +24,9 @@ import pqm.models.sampling.batched as sampling
 import pqm.train.train_step as train_step
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer, score
+from pqm.hashes import checkpoint_hash
 from pqm.io import formats
-from pqm.io.shard_cache import ShardCache, checkpoint_hash
+from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import IGNORED
 from pqm.models.devices import claim
 from pqm.models.sampling import transformers_engine

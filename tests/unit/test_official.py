@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from small import tiny_llama
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoXConfig, PreTrainedTokenizerFast
 
 from pqm.errors import PqmError
 from pqm.evaluate.conversion import TEMPLATES, convert
@@ -75,12 +75,13 @@ def test_steps_are_cut_and_numbered_as_in_the_authors_code(text):
 @pytest.mark.parametrize(
     "content, told",
     [
-        ("{", "not JSON"),
-        ({}, "expected a JSON list"),
+        ("{", "neither JSON lines nor one JSON text"),
+        ({}, "row 0: expected {question, responses"),
+        ([1], "row 0: expected a JSON object"),
         ([{"question": "what is q-0 ?"}], "row 0: expected {question, responses"),
-        ([{"question": "what is q-0 ?", "responses": [{"text": "5"}]}], "row 0: expected {question, responses"),
-        ([{"question": "what is q-0 ?", "responses": [response(5)]}], "row 0, response 0: expected text, found int"),
-        ([{"question": "who ?", "responses": []}], "row 0: its question is not in"),
+        ([{"question": "what is q-0 ?", "responses": [{"text": "5"}]}], "row 0, response 0: expected {text, model_name}"),
+        ([{"question": "what is q-0 ?", "responses": [response(5)]}], "row 0, response 0: expected 'text', a text, found 5"),
+        ([{"question": "who ?", "responses": [response("5")]}], "row 0: its question is not in"),
         ([{"question": "what is q-0 ?", "responses": []}], "no solution"),
     ],
 )
@@ -107,6 +108,7 @@ def tables(folder, questions, samples, seed):
                 "correct": answer == "1",
                 "grader": "math-verify",
                 "second_correct": answer in ("1", "2"),
+                "rules_correct": answer in ("1", "3"),
                 "first_error": None,
                 "step_scores": [float(value) for value in random.integers(-2, 3, random.integers(1, 4))],
                 "checkpoint": "x",
@@ -141,9 +143,23 @@ def test_official_measures_equal_the_authors_loops(tmp_path, seed):
     rows = tables(tmp_path, questions=30, samples=8, seed=seed)
     table = official_table(tmp_path / "grades.parquet", tmp_path / "scores.parquet", "min", [1, 3, 8]).set_index(["method", "n"])
     for n in (1, 3, 8):
-        for column, verdict in (("authors' rules", "second_correct"), ("math-verify", "correct")):
+        for column, verdict in (
+            ("authors' rules, as applied", "second_correct"),
+            ("authors' rules, both sides normalised", "rules_correct"),
+            ("math-verify", "correct"),
+        ):
             for method, expected in brute_force(rows, n, verdict).items():
                 assert table.at[(method, n), column] == pytest.approx(expected), (method, n)
+
+
+@pytest.mark.parametrize("missing", [slice(None), slice(3, 4)], ids=["in every row", "in one row"])
+def test_a_grading_that_samples_lack_is_not_printed(tmp_path, missing):
+    tables(tmp_path, questions=3, samples=4, seed=0)
+    grades = formats.read(tmp_path / "grades.parquet", formats.GRADES).astype({"rules_correct": object})
+    grades.loc[grades.index[missing], "rules_correct"] = None
+    formats.write(grades, formats.GRADES, tmp_path / "grades.parquet")
+    table = official_table(tmp_path / "grades.parquet", tmp_path / "scores.parquet", "min", [4])
+    assert list(table.columns) == ["method", "n", "questions", "authors' rules, as applied", "math-verify"]
 
 
 def test_ties_of_votes_go_to_the_first():
@@ -237,6 +253,25 @@ def test_converted_checkpoints_score_as_before(tmp_path, backbone, layout, templ
         expected = their_scores(theirs, tokenizer, TEMPLATES[template], text)
         assert len(expected) == len(split_numbered_steps(text))
         assert scores == pytest.approx(expected, abs=1e-6)
+
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+OTHERS = {
+    "GPT-2": lambda size: GPT2Config(vocab_size=size, n_embd=32, n_layer=2, n_head=4, n_positions=512, initializer_range=0.2),
+    "GPT-NeoX": lambda size: GPTNeoXConfig(vocab_size=size, intermediate_size=64, initializer_range=0.2, **SMALL),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_backbones_with_other_names_of_heads_are_converted(tmp_path, backbone, name):
+    tokenizer = backbone[2]
+    model = AutoModelForCausalLM.from_config(OTHERS[name](len(tokenizer)))
+    model.config.save_pretrained(tmp_path / "backbone")
+    tokenizer.save_pretrained(tmp_path / "backbone")
+    theirs = WithValueHead(model).eval()
+    convert(saved(theirs.state_dict(), tmp_path / "weights", "file"), tmp_path / "backbone", "evaluation", tmp_path / "ours")
+    found = Scorer([tmp_path / "ours"], "reward", 512)(QUESTION, [split_numbered_steps(SOLUTIONS[0])])[0][0]
+    assert found == pytest.approx(their_scores(theirs, tokenizer, TEMPLATES["evaluation"], SOLUTIONS[0]), abs=1e-4)
 
 
 def test_bfloat16_stays_and_a_head_without_bias_is_ours(tmp_path, backbone):

@@ -1,6 +1,7 @@
 """Losses of a user's own module, trained by the verb."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -13,8 +14,8 @@ from small import TRAINING
 
 from pqm.estimation.estimators import aggregate
 from pqm.evaluate.scores import Scorer
+from pqm.hashes import checkpoint_hash
 from pqm.io import formats
-from pqm.io.shard_cache import checkpoint_hash
 from pqm.losses.common.loss import find, source_of
 
 HINGE = '''\
@@ -118,12 +119,20 @@ def test_settings_that_the_loss_does_not_take_are_refused(changes, sentence, tra
 
 
 @pytest.mark.parametrize(
-    ("loss", "words"), [("mine.nowhere:hinge", "cannot be imported"), ("mine.hinge:hnge", "cannot be imported")]
+    ("loss", "words"),
+    [
+        ("mine.nowhere:hinge", "ModuleNotFoundError"),
+        ("mine.hinge:hnge", "AttributeError"),
+        ("mine.unfinished:hinge", r"SyntaxError: .*unfinished\.py, line 2"),
+        ("mine.raises:hinge", "ZeroDivisionError: division by zero"),
+    ],
 )
 def test_a_loss_that_cannot_be_imported_is_refused(loss, words, train, folder):
+    (folder / "mine/unfinished.py").write_text("import torch\ndef hinge(scores, labels:\n    return scores\n")
+    (folder / "mine/raises.py").write_text("1 / 0\n")
     code, error, _ = train(loss=loss)
-    assert code == 1 and error.startswith(f"pqm: {folder / 'study.yaml'}: runs.own: loss {loss}: {words}")
-    assert error.count("\n") == 1
+    start = re.escape(f"pqm: {folder / 'study.yaml'}: runs.own: loss '{loss}': cannot be imported (")
+    assert code == 1 and re.match(start + words, error) and error.count("\n") == 1
 
 
 def test_an_edited_loss_changes_the_key_of_its_training(train, folder, monkeypatch):

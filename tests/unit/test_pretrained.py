@@ -140,7 +140,7 @@ def test_weights_in_the_old_form_become_safetensors(hub, policy, settings, run_c
         ({"gguf": {"package": "no_such_package", "file": "a.gguf"}, "format": FORMAT}, ("no_such_package", "not installed")),
         ({"gguf": {"package": "gguf", "file": "a.gguf"}, "format": FORMAT}, ("has no file 'a.gguf'",)),
         (hub_model() | {"format": {"separator": "\n"}}, ("unknown key", "step_separator")),
-        ({"pick": {"pretraining": "language-model", "metric": "pass_at_1"}}, ("language-model", "--pretraining")),
+        ({"pick": {"pretraining": "language-model"}}, ("language-model", "--pretraining")),
     ],
 )  # fmt: skip
 def test_a_model_that_cannot_be_loaded_is_reported_in_one_sentence(hub, settings, run_cli, tmp_path, model, words):

@@ -1,8 +1,10 @@
 """Readers of published label sets, on rows in the publishers' formats."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
@@ -12,7 +14,8 @@ from small import TRAINING
 
 from pqm.errors import PqmError
 from pqm.io import formats
-from pqm.labels.published import published_labels
+from pqm.io.records import Records
+from pqm.labels.published import _READERS, published_labels
 from pqm.models.reward_model import Encoder, reward_model
 from pqm.solution_format import SolutionFormat
 from pqm.study.labels import PublishedLabelsConfig
@@ -41,15 +44,69 @@ def test_math_shepherd(read_labels, capsys):
     assert table["prompt"].tolist() == [EGGS, EGGS]
     assert [list(steps) for steps in table["completions"]] == [
         ["Step 1: She has 3 + 4 = 7 eggs.", "Step 2: The answer is: 7"],
-        ["Step 1: Say книжки, 3\nso far.", "Step 2: The answer is: 3"],
+        ["Step 1: Say книж, 3 \nso far.", "Step 2: The answer is: 3"],
     ]
     assert [list(labels) for labels in table["labels"]] == [[1, 1], [1, 0]]
     assert table["answer"].tolist() == ["7", "3"] and table["correct"].tolist() == [True, False]
     assert set(table["method"]) == {"published math-shepherd, hard labels only"}
     said = capsys.readouterr().err
     assert "6 rows, 3 solutions, 66.7 %" in said and "duplicates: 1" in said
-    for reason in ("1 without steps", "1 with a label that ends in neither + nor -", "1 with more or fewer labels than steps"):
+    for reason in (
+        "1 without a question or without steps",
+        "1 with a label that ends in neither + nor -",
+        "1 with more or fewer labels than steps",
+    ):
         assert reason in said
+
+
+def read_by_the_authors(row: dict[str, str]) -> tuple[str, list[str], list[int]] | None:
+    """What the authors' preprocessing makes of a row of Math-Shepherd; None if it skips the row."""
+    parts = [part for part in re.split(r"Step \d+:", row["input"]) if part.strip() != ""]
+    if len(parts) <= 1:
+        return None
+    steps = [f"Step {place + 1}: " + part.strip().replace("ки", "").strip() for place, part in enumerate(parts[1:])]
+    labelled = [part.strip() for part in re.split(r"Step \d+:", row["label"])[1:]]
+    if any(part[-1:] not in ("+", "-") for part in labelled) or len(labelled) != len(steps):
+        return None
+    return parts[0].strip(), steps, [1 if part[-1] == "+" else 0 for part in labelled]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ("Q? Step 1: a + bки\nStep 2: c ки", "Q? Step 1: a + b+\nStep 2: c -"),
+        ("Step 1: a ки\nStep 2: b ки\nStep 3: c ки", "Step 1: a +\nStep 2: b +\nStep 3: c +"),
+        (" Step 1: a ки", " Step 1: a +"),
+        ("Q? Step 1: a ки\nStep 2: \nStep 3: b ки", "Q? Step 1: a +\nStep 2: \nStep 3: b +"),
+        ("Q? Step 1: a ки\nStep 2: \nStep 3: b ки", "Q? Step 1: a +\nStep 2: +\nStep 3: b +"),
+        ("Q? Step 1: a ки\nStep 2: \nStep 3: b ки", "Q? Step 1: a +\nStep 2: b -"),
+        ("Q? Step 1: ки\nStep 2: b ки", "Q? Step 1: +\nStep 2: b +"),
+        ("Q? Step 1: ки a ки ки", "Q? Step 1: + a + +"),
+    ],
+)
+def test_rows_are_read_or_skipped_as_in_the_authors_code(row, read_labels):
+    record = {"input": row[0], "label": row[1]}
+    expected = read_by_the_authors(record)
+    known = {"input": "known? Step 1: yes ки", "label": "known? Step 1: yes +"}
+    table = read_labels("math-shepherd", [known, record])
+    found = [(one.prompt, list(one.completions), list(one.labels)) for one in table.itertuples() if one.prompt != "known?"]
+    assert found == ([expected] if expected else [])
+
+
+def test_random_rows_are_read_or_skipped_as_in_the_authors_code():
+    random, kept = Random(0), 0
+    pieces = ["Step 1:", "Step 2:", "Step 3:", " ", " a", " bки", " ки", "\n", "+", "-", " книжки", "Q?"]
+    for _ in range(5000):
+        text = [random.choice(pieces) for _ in range(random.randint(1, 10))]
+        labelled = [random.choice("+-") if piece.strip() == "ки" else piece for piece in text]
+        row = {"input": "".join(text), "label": "".join(labelled)}
+        found = [
+            (one.question, one.steps, one.labels) for one in _READERS["math-shepherd"](Records("", iter([(0, row)])), Counter())
+        ]
+        expected = read_by_the_authors(row)
+        assert found == ([expected] if expected else []), row
+        kept += len(found)
+    assert kept > 200
 
 
 def test_counts_of_a_whole_corpus_are_asserted(read_labels):
@@ -103,6 +160,17 @@ def test_soft_stepwise_labels_are_shares_of_right_completions(read_labels):
     assert "hard" not in table["method"][0]
 
 
+def test_stepwise_labels_may_be_the_words_true_and_false(read_labels):
+    table = read_labels("stepwise", [{"prompt": "1 + 1?", "completions": ["a", "b"], "labels": ["True", "false"]}])
+    assert list(table["labels"][0]) == [1, 0] and not table["correct"][0]
+
+
+def test_long_values_are_shortened_in_messages(read_labels):
+    with pytest.raises(PqmError) as error:
+        read_labels("stepwise", [{"prompt": "Q?", "completions": ["a"], "labels": ["+" * 50_000]}])
+    assert len(str(error.value)) < 400 and "row 0: expected labels" in str(error.value)
+
+
 def test_shares_of_the_questions_are_disjoint_and_complete(read_labels):
     rows = [{"prompt": f"{number // 2} + 1?", "completions": [f"{number}"], "labels": [True]} for number in range(400)]
     parts = [read_labels("stepwise", rows, share=share) for share in ((0.0, 0.9), (0.9, 1.0))]
@@ -130,6 +198,11 @@ def test_published_labels_train(read_labels, policy):
         ("prm800k", {"question": "Q?", "label": {}}, "row 1: a value has another type"),
         ("stepwise", {"prompt": "Q?", "completions": ["a", "b"], "labels": [True]}, "row 1: 2 completions but 1 labels"),
         ("stepwise", {"prompt": "Q?", "completions": "a", "labels": [True]}, "row 1: expected completions, a list of texts"),
+        ("prm800k", prm800k([{"completions": [completion("a", True)], "human_completion": None, "chosen_completion": 0}], "solution"), "row 1"),
+        ("prm800k", prm800k([{"completions": [completion("a", 1)], "human_completion": None, "chosen_completion": -1}], "solution"), "row 1"),
+        ("prm800k", {"question": {"problem": " "}, "label": {"steps": [], "finish_reason": "solution"}}, "row 1: the problem is empty"),
+        ("stepwise", {"prompt": " ", "completions": ["a"], "labels": [True]}, "row 1: the prompt is empty"),
+        ("stepwise", {"prompt": "Q?", "completions": ["a"], "labels": ["yes"]}, "row 1: expected labels true, false or in"),
         ("stepwise", {"prompt": "Q?", "completions": ["a"], "labels": [2]}, "row 1: expected labels true, false or in"),
         ("stepwise", {"prompt": "Q?", "completions": ["a"], "labels": ["+"]}, "row 1: expected labels true, false or in"),
         ("stepwise", ["Q?"], "row 1: expected a JSON object, found list"),

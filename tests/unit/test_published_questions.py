@@ -115,6 +115,50 @@ def test_question_without_answer_is_graded_by_what_the_solution_states(tmp_path,
     assert grades["correct"].tolist() == [True, False, True, False]
 
 
+MATH500 = {"problem": "1 + 1?", "solution": "So 2.", "answer": "2"}
+GSM_PLUS = {"question": "1 + 1?", "solution": "2", "answer": "2", "perturbation_type": "a", "seed_question": "1?"}
+
+
+def published(form: str, tmp_path: Path, *rows: dict[str, Any]) -> pd.DataFrame:
+    lines(tmp_path / "rows.jsonl", list(rows))
+    source = FileSource(kind="file", format=form, path="rows.jsonl")
+    return make_questions(QuestionsConfig.model_construct(source=source, disjoint_from=()), "some", {}, tmp_path)
+
+
+@pytest.mark.parametrize(("form", "row"), [("math500", MATH500), ("gsm-plus", GSM_PLUS)])
+class TestGoldAnswers:
+    @pytest.mark.parametrize(("answer", "gold"), [(["5"], "5"), ("5", "5"), (5, "5"), (["None"], "None")])
+    def test_one_answer_is_read(self, answer, gold, form, row, tmp_path):
+        assert published(form, tmp_path, row | {"answer": answer})["answer"].tolist() == [gold]
+
+    @pytest.mark.parametrize("answer", [["5", "6"], [], {"value": "5"}, [["5"]], True])
+    def test_other_values_are_refused(self, answer, form, row, tmp_path):
+        with pytest.raises(PqmError, match=r"rows\.jsonl: row 1: expected one gold answer, a text or a number, found"):
+            published(form, tmp_path, row, row | {"answer": answer})
+
+    @pytest.mark.parametrize("answer", [None, "", " ", float("nan"), [None]])
+    def test_a_missing_answer_is_refused(self, answer, form, row, tmp_path):
+        with pytest.raises(PqmError, match=r"rows\.jsonl: row 1: the gold answer is empty"):
+            published(form, tmp_path, row, row | {"answer": answer})
+
+    def test_texts_of_other_types_are_refused(self, form, row, tmp_path):
+        for key in row.keys() - {"answer"}:
+            for value in (None, 5, ["a"]):
+                with pytest.raises(
+                    PqmError, match=rf"rows\.jsonl: row 1: expected '{key}', a text, found {re.escape(repr(value))}"
+                ):
+                    published(form, tmp_path, row, row | {key: value})
+
+    def test_an_empty_question_is_refused(self, form, row, tmp_path):
+        with pytest.raises(PqmError, match=r"rows\.jsonl: row 1: the question is empty"):
+            published(form, tmp_path, row, row | {("problem" if form == "math500" else "question"): " "})
+
+    def test_missing_keys_are_named(self, form, row, tmp_path):
+        for key in row:
+            with pytest.raises(PqmError, match=rf"rows\.jsonl: row 1: key '{key}' is missing; expected the publishers' {form}"):
+                published(form, tmp_path, row, {name: value for name, value in row.items() if name != key})
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="the published data is not beside the checkout")
 def test_questions_without_answer_of_gsm_plus_are_counted(capsys):
     config = load_study(Path(__file__).parents[2] / "config/published/study.yaml").questions["gsm-plus"]

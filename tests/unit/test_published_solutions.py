@@ -10,9 +10,12 @@ from pqm.paper.results import Results
 from pqm.paper.table import make_table
 
 
-@pytest.fixture
-def judged(tmp_path, write_study):
-    """Build a table of two models' published solutions of three questions with the gold answer 5."""
+@pytest.fixture(params=["same order", "other order"])
+def judged(request, tmp_path, write_study):
+    """Build a table of two models' published solutions of three questions with the gold answer 5.
+
+    The file of solutions has the order of the questions, or another one.
+    """
     answers = {"a": ["5", "50", "5 apples"], "b": ["500", "6", "5"]}
     records = [{"question": str(number)} for number in range(3)]
     for model, stated in answers.items():
@@ -33,6 +36,8 @@ def judged(tmp_path, write_study):
         ]
         table = pd.DataFrame(rows).astype({"first_error": "Int64"})
         formats.write(table, formats.GRADES, tmp_path / f"results/grades/{model}/gsm8k.parquet")
+    if request.param == "other order":
+        records = [records[1], records[2], records[0]]
     (tmp_path / "solutions.jsonl").write_text("\n".join(map(json.dumps, records)))
     questions = [
         {

@@ -1,5 +1,6 @@
 """Reading study files: every fault is reported at once, with its line."""
 
+import json
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,66 @@ def refusal(tmp_path: Path) -> Callable[[str], list[str]]:
         return [line.removeprefix(f"{path}: ") for line in lines]
 
     return said
+
+
+# ---------------------------------------------------------------- unknown keys of sources, long values, odd characters
+
+
+@pytest.mark.parametrize(
+    ("section", "source", "key", "near"),
+    [
+        ("questions", {"kind": "file", "format": "gsm8k", "file": "a"}, "file", None),
+        ("questions", {"kind": "file", "format": "gsm8k", "dataset": "a"}, "dataset", None),
+        ("questions", {"kind": "file", "format": "gsm8k", "paht": "a"}, "paht", "path"),
+        ("questions", {"kind": "hub", "format": "gsm8k", "path": "a"}, "path", None),
+        ("questions", {"kind": "hub", "format": "gsm8k", "fil": "a"}, "fil", "file"),
+        ("questions", {"kind": "gsm-symbolic", "question": 3}, "question", "questions"),
+        ("questions", {"kind": "gsm-symbolic", "facts": 3}, "facts", None),
+        ("annotated", {"kind": "package", "format": "champ", "pakage": "a"}, "pakage", "package"),
+        ("labels", {"kind": "file", "format": "prm800k", "file": "a"}, "file", None),
+    ],
+)
+def test_an_unknown_key_is_compared_with_the_keys_of_its_own_kind(section, source, key, near, refusal):
+    for item in ("tiny", "file", "hub", "published"):  # names that are also kinds
+        told = refusal(json.dumps({section: {item: {"source": source}}}))
+        expected = f"{section}.{item}.source: unknown key '{key}'" + (f"; did you mean '{near}'?" if near else "")
+        assert [line.partition(": ")[2] for line in told if "unknown key" in line] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("label_set", "key", "near"),
+    [
+        ({"source": {"kind": "file", "format": "prm800k", "path": "a"}, "completer": "weak"}, "completer", None),
+        ({"source": {"kind": "file", "format": "prm800k", "path": "a"}, "cuonts": {}}, "cuonts", "counts"),
+        ({"dataset": "a", "counts": {}}, "counts", None),
+        ({"dataset": "a", "completr": "weak"}, "completr", "completer"),
+    ],
+)
+def test_an_unknown_key_of_a_label_set_is_compared_with_its_kind(label_set, key, near, refusal):
+    [told] = [line for line in refusal(json.dumps({"labels": {"tiny": label_set}})) if "unknown key" in line]
+    assert told.endswith(f"labels.tiny: unknown key '{key}'" + (f"; did you mean '{near}'?" if near else ""))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"questions": {"tiny": {"source": {"kind": "file", "format": "x" * 50_000, "path": "a"}}}},
+        {"questions": {"tiny": {"source": {"kind": "x" * 50_000}}}},
+        {"questions": {"tiny": {"x" * 1000: 1}}},
+        {"x" * 1000: 1},
+        {"runs": ["x"] * 500},
+        {"training": {"epochs": "x" * 50_000}},
+    ],
+    ids=["value", "kind", "key", "section", "list", "number"],
+)
+def test_long_values_are_shortened(content, refusal):
+    told = refusal(json.dumps(content))
+    assert max(map(len, told)) < 600 and any("xxx" in line or "'x', 'x'" in line for line in told)
+
+
+def test_half_of_a_surrogate_pair_is_refused(refusal):
+    for text in (r'questions: {tiny: {source: {path: "\ud800"}}}', r'"\udfff": 1'):
+        assert refusal(f"\n{text}\n") == [r"line 2: half of a surrogate pair (\ud800 to \udfff) is no character"]
 
 
 # ---------------------------------------------------------------- every fault at once

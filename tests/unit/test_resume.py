@@ -9,7 +9,8 @@ from small import TRAINING as SHORT
 
 import pqm.policies.pretraining_validation as pretraining_validation
 import pqm.train.trainer as trainer
-from pqm.io.shard_cache import ShardCache, checkpoint_hash
+from pqm.hashes import checkpoint_hash
+from pqm.io.shard_cache import ShardCache
 from pqm.policies.pretraining import Pretrainer
 from pqm.study.pretraining import Architecture, Phase, PretrainingConfig
 from pqm.study.runs import RunConfig
@@ -18,7 +19,7 @@ from pqm.train.trainer import Trainer, TrainingFiles
 
 OUT = Path("data/out.parquet")  # what shard caches are named after
 RUN = RunConfig(loss="pqm", loss_settings={"zeta": 4.0}, labels="tiny", backbone="tiny")
-TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 256, "checkpoint_every": 4})
+TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 256, "checkpoint_every": 4, "head_dropout": 0.1})
 PRETRAINING = PretrainingConfig(
     architecture=Architecture(
         hidden_size=32,

@@ -207,7 +207,23 @@ FAILURES = {
     "not JSON": ((200, {}, b"<html>proxy</html>"), "the response is not JSON: '<html>proxy</html>'; gave up after 3 attempts"),
     "no choice": ((200, {}, {"choices": [], "usage": {"completion_tokens": 0}}), "the server returned 0 choices; expected 1"),
     "another shape": ((200, {}, {"choices": [{"text": 3}]}), "the response does not follow the protocol (choices.0.text"),
-    "aborted": ((200, {}, completion("x", finish_reason="abort")), "finish_reason 'abort'; expected stop or length"),
+    "aborted": (
+        (200, {}, completion("x", finish_reason="abort")),
+        "finish_reason: expected stop, eos, eos_token, length, max_tokens or null, found 'abort'",
+    ),
+    "error with 200": (
+        (200, {}, {"error": {"message": "the model is overloaded", "code": 503}}),
+        "the server responded with 200 (the model is overloaded); gave up after 3 attempts",
+    ),
+    "error without its key": (
+        (200, {}, {"object": "error", "message": "out of memory"}),
+        "the server responded with 200 (out of memory); gave up after 3 attempts",
+    ),
+    "words with 200": ((200, {}, {"error": "no slot"}), "the server responded with 200 (no slot); gave up after 3 attempts"),
+    "error in a choice": (
+        (200, {}, {"choices": [{"text": "", "finish_reason": "error", "error": {"message": "upstream failed"}}]}),
+        "the server responded with 200 (upstream failed); gave up after 3 attempts",
+    ),
     "too long": ((400, {}, {"error": {"message": "context length is 8"}}), "the server responded with 400 (context length is 8)"),
     "gone": ((404, {}, {"object": "error", "message": "no such model"}), "the server responded with 404 (no such model)"),
 }
@@ -226,6 +242,39 @@ def test_failures_end_in_one_sentence_and_keep_finished_shards(server, sample, w
     server.asked.clear()
     assert sample()[0] == 0
     assert {one["prompt"] for one in server.asked}.isdisjoint(first_two)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("stop", "stop"), ("EOS", "stop"), ("eos_token", "stop"), (None, "stop"), ("Length", "length"), ("max_tokens", "length")],
+)
+def test_any_servers_finish_reasons_are_read(server, policy, name, reason):
+    server.answer = lambda body: (200, {}, completion("x", finish_reason=name) | {"error": None})
+    [[one]] = load_policy(policy)[0].sample([Request("a", "prompt", 1)], 1.0, 8, 1)
+    assert one.finish_reason == reason
+
+
+def test_half_a_character_is_replaced(server, policy):
+    server.answer = lambda body: (
+        200,
+        {},
+        b'{"choices": [{"text": "\\ud83d\\ude00 \\ud83d"}], "usage": {"completion_tokens": 1}}',
+    )
+    [[one]] = load_policy(policy)[0].sample([Request("a", "prompt", 1)], 1.0, 8, 1)
+    assert one.text == "\N{GRINNING FACE} \N{REPLACEMENT CHARACTER}"
+
+
+def test_an_error_with_status_200_is_asked_again(server, policy, waits):
+    failures = iter([(200, {}, {"error": {"message": "busy"}}), (200, {}, {"detail": "busy"})])
+    server.answer = lambda body: next(failures, (200, {}, completion("at last")))
+    [[one]] = load_policy(policy)[0].sample([Request("a", "prompt", 1)], 1.0, 8, 1)
+    assert one.text == "at last" and len(waits) == 2
+
+
+def test_a_prompt_with_a_lone_surrogate_is_not_sent(server, policy):
+    with pytest.raises(PqmError, match="lone surrogate"):
+        load_policy(policy)[0].sample([Request("a", "prompt \ud83d", 1)], 1.0, 8, 1)
+    assert not server.asked
 
 
 def test_a_server_that_is_not_there(policy, server, sample, waits):
@@ -286,7 +335,7 @@ def test_a_command_that_cannot_be_run(tmp_path):
 # ---------------------------------------------------------------- settings
 
 FORM = {"question_template": "{question}\n", "step_separator": "\n", "step_token": "\n"}
-PICK = {"pretraining": "p", "metric": "pass_at_1"}
+PICK = {"pretraining": "p"}
 MISTAKES = {
     "nothing": ({}, "give exactly one of pick"),
     "both": ({"pick": PICK, "server": {"url": "http://x/v1", "model": "m"}, "format": FORM}, "give exactly one of pick"),

@@ -14,7 +14,7 @@ from small import write_yaml
 
 from pqm.io import formats, shard_cache
 from pqm.io.shard_cache import ShardCache
-from pqm.models.sampling import transformers_engine
+from pqm.models.sampling.transformers_engine import TransformersEngine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig
 
@@ -74,7 +74,7 @@ def test_interrupted_rollouts_equal_uninterrupted_ones(tmp_path, policy, tables,
 
     whole = make_rollouts(ROLLOUTS, policy, tables.questions, folder("whole"))
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(transformers_engine, "sample", killed_after(2, transformers_engine.sample))
+        patch.setattr(TransformersEngine, "sample", killed_after(2, TransformersEngine.sample))
         make_rollouts(ROLLOUTS, policy, tables.questions, folder("cut"))
     assert len(list(folder("cut").path.iterdir())) == 1
     pd.testing.assert_frame_equal(make_rollouts(ROLLOUTS, policy, tables.questions, folder("cut")), whole)
@@ -204,7 +204,7 @@ def test_another_output_keeps_its_shards(one, other, tmp_path, table):
 def test_shards_are_kept_in_a_folder_of_the_study(run_cli, tables, policy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_yaml(Path("config/mine/study.yaml"), {"rollouts": {"tiny": ROLLOUTS.model_dump()}})
-    monkeypatch.setattr(transformers_engine, "sample", killed_after(2, transformers_engine.sample))
+    monkeypatch.setattr(TransformersEngine, "sample", killed_after(2, TransformersEngine.sample))
     verb = ["rollouts", "sample", "config/mine/study.yaml", "tiny", "--policy", policy, "--questions", tables.questions]
     with pytest.raises(Killed):
         run_cli(*verb, "--output", "data/mine/rollouts/weak/tiny.parquet")
@@ -216,15 +216,15 @@ def test_a_verb_continues_after_a_change_of_another_item(run_cli, write_study, t
     """The shards of an item are kept as long as its own settings stay, even if the study changes."""
     inputs = ["--policy", policy, "--questions", tables.questions, "--cache", tmp_path / "cache"]
     mine, made = ROLLOUTS.model_dump(), []
-    sample = transformers_engine.sample
-    monkeypatch.setattr(transformers_engine, "sample", lambda *given: (made.append(1), sample(*given))[1])
+    sample = TransformersEngine.sample
+    monkeypatch.setattr(TransformersEngine, "sample", lambda *given: (made.append(1), sample(*given))[1])
 
     def run(**rollouts: Any) -> int:
         study = write_study(rollouts=rollouts)
         return run_cli("rollouts", "sample", study, "mine", "--output", tmp_path / "rollouts.parquet", *inputs)[0]
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(transformers_engine, "sample", killed_after(2, transformers_engine.sample))
+        patch.setattr(TransformersEngine, "sample", killed_after(2, TransformersEngine.sample))
         run(mine=mine)
     made.clear()
     assert run(mine=mine, other=mine | {"seed": 9}) == 0

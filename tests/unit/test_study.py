@@ -8,12 +8,11 @@ from typing import Any
 import jsonschema
 import pytest
 from small import read_yaml, write_yaml
-from studies import HUB, ROOT, STUDIES, each_study, tiny_study
+from studies import ROOT, STUDIES, each_study, tiny_study
 
 from pqm.study.faults import Fault
-from pqm.study.layout import Layout
 from pqm.study.reading import load_study
-from pqm.workflow.checks import missing_files, unfit_snapshots
+from pqm.workflow.checks import missing_files
 from pqm.workflow.dvc_stages import dvc_text
 from pqm.workflow.study_files import reference_text, schema_text
 
@@ -22,7 +21,7 @@ def found(study: list[Fault]) -> list[tuple[str, str]]:
     return [(".".join(map(str, fault.place)), fault.what) for fault in study]
 
 
-# ---------------------------------------------------------------- missing files and unfit snapshots
+# ---------------------------------------------------------------- missing files
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def test_files_of_users_own_and_packages_that_are_missing(tmp_path, write_study)
             annotated={"champ": {"source": package}, "there": {"source": package | {"package": "pqm"}}},
             labels={"own": {"source": own}},
             policies={"small": gguf},
-            backbones={"small": gguf, "picked": {"pick": {"pretraining": "p", "metric": "step_auc"}}},
+            backbones={"small": gguf, "picked": {"pick": {"pretraining": "p"}}},
         )
     )
     assert found(missing_files(study)) == [
@@ -69,37 +68,6 @@ def test_files_of_users_own_and_packages_that_are_missing(tmp_path, write_study)
         ("policies.small.gguf", "package no_other_package is not installed"),
         ("backbones.small.gguf", "package no_other_package is not installed"),
     ]
-
-
-def pick(metric: str, at_least: float | None = None, pretraining: str = "model") -> dict[str, Any]:
-    return {"pick": {"pretraining": pretraining, "metric": metric} | ({} if at_least is None else {"at_least": at_least})}
-
-
-def test_bands_that_no_snapshot_reached_and_policies_that_picked_the_same(tmp_path, write_study):
-    snapshots = tmp_path / "data/pretraining/model/snapshots.csv"
-    snapshots.parent.mkdir(parents=True)
-    snapshots.write_text("snapshot,pass_at_1,step_auc\na,0.25,\nb,0.5,\nc,0.75,0.9\n")
-    study = load_study(
-        write_study(
-            policies={
-                "first": pick("pass_at_1", 0.1),
-                "again": pick("pass_at_1", 0.25),
-                "second": pick("pass_at_1", 0.3),
-                "never": pick("pass_at_1", 0.8),
-                "last": pick("pass_at_1"),
-                "not-yet": pick("pass_at_1", 0.9, "other"),
-                "elsewhere": HUB,
-            },
-            backbones={"last": pick("step_auc"), "same": pick("pass_at_1", 0.7)},
-        )
-    )
-    folder = tmp_path / "data/pretraining/model"
-    assert found(unfit_snapshots(study, Layout(str(tmp_path / "data"), ""))) == [
-        ("policies.again.pick", f"picks {folder / 'a'}, the same as policies.first"),
-        ("policies.never.pick", f"{folder}: no snapshot reaches pass_at_1 0.8; the best has 0.750"),
-        ("backbones.same.pick", f"picks {folder / 'c'}, the same as backbones.last"),
-    ]
-    assert unfit_snapshots(study, Layout(str(tmp_path / "nowhere"), "")) == []
 
 
 # ---------------------------------------------------------------- pqm study
@@ -158,9 +126,7 @@ def test_check_reports_every_kind_of_fault_with_its_line(project, run_cli):
     content = tiny_study()
     content["runs"]["bce"]["labels"] = "tran"
     content["annotated"]["processbench"]["source"]["path"] = "nowhere.json"
-    snapshots = Path("data/mine/pretraining/language-model/snapshots.csv")
-    snapshots.parent.mkdir(parents=True)
-    snapshots.write_text("snapshot,pass_at_1\na,0.25\n")
+    content["policies"]["weak"]["pick"]["share"] = 0.51
     path = Path("config/mine/study.yaml")
     write_yaml(path, content)
     lines = path.read_text().splitlines()
@@ -174,7 +140,8 @@ def test_check_reports_every_kind_of_fault_with_its_line(project, run_cli):
         "get it from huggingface.co/datasets/Qwen/ProcessBench": "source:",
         "solutions.gsm8k.source: data/published/gsm8k/example_model_solutions.jsonl is missing; "
         "get it from github.com/openai/grade-school-math (grade_school_math/data)": "source:",
-        "policies.weak.pick: picks data/mine/pretraining/language-model/a, the same as policies.final": "pick:",
+        "policies.weak.pick: picks phase-1-step-000120 of language-model, the same as policies.final; "
+        "expected another share": "pick:",
     }
     numbers = []
     for line in said:

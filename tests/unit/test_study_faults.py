@@ -294,7 +294,7 @@ def test_each_fault_is_found(changes, expected, write_study, in_root):
     ("change", "place", "beginning"),
     [
         ({"loss": "bec"}, "loss", "no loss 'bec'; did you mean 'bce'?"),
-        ({"loss": "no_such_module:loss"}, "loss", "loss no_such_module:loss: cannot be imported"),
+        ({"loss": "no_such_module:loss"}, "loss", "loss 'no_such_module:loss': cannot be imported"),
         ({"loss": "pqm"}, "loss_settings", "key 'zeta' is missing"),
         ({"loss_settings": {"margin": 4.0}}, "loss_settings", "unknown key 'margin'"),
         ({"loss": "pqm", "loss_settings": {"zeta": -1.0}}, "loss_settings.zeta", "Input should be greater than or equal to 0"),

@@ -15,8 +15,9 @@ from small import TRAINING
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from pqm.errors import PqmError
+from pqm.hashes import checkpoint_hash
 from pqm.io import formats
-from pqm.io.shard_cache import ShardCache, checkpoint_hash, content_hash
+from pqm.io.shard_cache import ShardCache, content_hash
 from pqm.losses.common.steps import IGNORED, reduce
 from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model
 from pqm.solution_format import SolutionFormat
@@ -136,6 +137,21 @@ def test_learning_rate_warms_up_and_falls_to_its_last_step(data):
     top = rates.index(max(rates))
     assert max(rates) == TRAINING.learning_rate and all(rate > 0 for rate in rates)
     assert rates[: top + 1] == sorted(rates[: top + 1]) and rates[top + 1 :] == sorted(rates[top + 1 :], reverse=True)
+
+
+def test_learning_rate_warms_up_with_the_logarithm_of_the_step(data):
+    """DeepSpeed's WarmupDecayLR with warmup_type log: log(step + 1) / log(warmup steps), then (total - step) / (total - warmup)."""
+    training = TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25, "warmup_type": "log"})
+    schedule = Schedule.of(data, run_config("bce"), training)
+    rates = [schedule.learning_rate_at(step) / TRAINING.learning_rate for step in range(schedule.steps)]
+    rising = [np.log(step + 1) / np.log(schedule.warmup) for step in range(schedule.warmup)]
+    left = schedule.steps - schedule.warmup
+    assert schedule.warmup >= 4 and rates == pytest.approx([*rising, *((left - step) / left for step in range(left))])
+
+
+def test_log_warm_up_of_few_steps():
+    rates = {warmup: [Schedule(4, warmup, "log", 1.0, 1.0).learning_rate_at(step) for step in range(4)] for warmup in (0, 1, 2)}
+    assert rates == {0: [1.0, 0.75, 0.5, 0.25], 1: pytest.approx([0.0, 1.0, 2 / 3, 1 / 3]), 2: [0.0, 1.0, 1.0, 0.5]}
 
 
 # ---------------------------------------------------------------- batches
@@ -272,6 +288,33 @@ def test_scored_positions_are_the_step_ends(data, policy, tables):
 def test_head_has_one_row_and_no_bias(policy):
     model, _ = reward_model(policy, seed=0)
     assert model.score.weight.shape == (1, 32) and model.score.bias is None
+
+
+def test_head_has_a_bias_and_dropout_if_the_study_says_so(policy, data):
+    model, _ = reward_model(policy, seed=0, dropout=0.5, bias=True)
+    plain, _ = reward_model(policy, seed=0)
+    assert model.score.bias.shape == (1,)
+    batch = collate(data, range(4), 0)
+    with torch.no_grad():
+        model.score.bias.fill_(2.0)
+        hidden = plain.base_model(input_ids=batch.tokens).last_hidden_state
+        expected = hidden[torch.arange(4)[:, None], batch.step_ends] @ plain.score.weight[0] + 2.0
+        assert torch.allclose(scores_at(model.eval(), batch.tokens, batch.step_ends), expected, atol=1e-6)
+        model.train()
+        drawn = torch.stack([scores_at(model, batch.tokens, batch.step_ends) for _ in range(2000)])
+    assert (drawn[0] != drawn[1]).all()
+    assert torch.allclose(drawn.mean(dim=0), expected, atol=5 * float(drawn.std(dim=0).max()) / 2000**0.5)
+
+
+def test_trained_head_keeps_its_bias_and_scores_without_dropout(trained, data):
+    folder = trained("bce", head_dropout=0.1, head_bias=True)
+    assert checkpoint_hash(folder) != checkpoint_hash(trained("bce", head_bias=True))
+    model = load_reward_model(folder)[0]
+    assert model.score.bias.item() != 0
+    batch = collate(data, range(4), 0)
+    with torch.no_grad():
+        first, second = (scores_at(model, batch.tokens, batch.step_ends) for _ in range(2))
+    assert torch.equal(first, second)
 
 
 # ---------------------------------------------------------------- the checkpoint

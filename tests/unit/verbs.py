@@ -62,8 +62,7 @@ def score_verb(checkpoint: Path, tables: Any, out: Path, kind: str = "reward") -
 
 def judge_verb(grades: Path, scores: Path, n: tuple[int, ...] = (1, 2), aggregation: str = "min") -> list[object]:
     sizes = [word for size in n for word in ("--n", size)]
-    extra = ["--aggregation", aggregation, "--resamples", "10"]
-    return ["evaluate", "judge", "--grades", grades, "--scores", scores, *sizes, *extra]
+    return ["evaluate", "judge", "--grades", grades, "--scores", scores, *sizes, "--aggregation", aggregation]
 
 
 def question_verb(config: tuple[Path, str], folder: Path, out: Path) -> list[object]:

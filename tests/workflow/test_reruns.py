@@ -49,7 +49,7 @@ def ending(end: str) -> Callable[[str], str]:
 
 BCE = ("bce: {loss: bce,", "bce: {loss: bce, learning_rate: 2e-4,")
 NEW_POLICY = (
-    ("\npolicies:\n", "\npolicies:\n  early: {pick: {pretraining: language-model, metric: pass_at_1, at_least: 0.001}}\n"),
+    ("\npolicies:\n", "\npolicies:\n  early: {pick: {pretraining: error-detection, share: 0.5}}\n"),
     ("evaluation:\n  policies: [weak, final]", "evaluation:\n  policies: [weak, final, early]"),
 )
 NEW_BENCHMARK = (
@@ -72,8 +72,8 @@ EDITS = [
     Edit("keys in another order, another way to write a number", STUDY, replaced(("{loss: bce, labels: train,", "{labels: train, loss: bce,"), ("1.0e-4", "1e-04"))),
     Edit("the seed of a data set", STUDY, replaced(("facts: [2, 3]\n      seed: 7", "facts: [2, 3]\n      seed: 8")), ("question_set",)),
     Edit("the loss weight of a pretraining", STUDY, replaced(("step_head_weight: 1.0\n", "step_head_weight: 2.0\n")), ("pretraining",), ("sample", "label_set", "question_set")),
-    Edit("the threshold of a policy", STUDY, replaced(("at_least: 0.0}", "at_least: 0.0001}")), ("policy",), ("pretraining", "backbone")),
-    Edit("the threshold of a backbone", STUDY, replaced(("metric: step_auc}", "metric: step_auc, at_least: 0.1}")), ("backbone",), ("sample", "label_set")),
+    Edit("the snapshot of a policy", STUDY, replaced(("share: 0.5}", "share: 0.4}")), ("policy",), ("pretraining", "backbone")),
+    Edit("the snapshot of a backbone", STUDY, replaced(("error-detecting: {pick: {pretraining: error-detection}", "error-detecting: {pick: {pretraining: error-detection, share: 0.5}")), ("backbone",), ("sample", "label_set")),
     Edit("the sampling temperature of a data set", STUDY, replaced(("test: {samples: 8, temperature: 0.7", "test: {samples: 8, temperature: 0.8")), ("sample",), ("reward_model", "label_set", "pretraining")),
     Edit("the completions of a label set", STUDY, replaced(("dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 2", "dataset: train\n    policies: [weak, final]\n    completer: final\n    completions: 3")), ("label_set",), ("sample",)),
     Edit("the learning rate of a run", STUDY, replaced(BCE), ("reward_model",), ("sample", "label_set", "scores_pqm-zeta4")),

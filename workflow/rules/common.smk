@@ -1,4 +1,5 @@
 # The study, its paths, and small functions for the other rule files.
+import re
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from snakemake.exceptions import WorkflowError
 configfile: "params.yaml"
 
 
-STUDY_NAME = config["study"]
+STUDY_NAME = str(config["study"])
 try:
     STUDY = load_study(study_file(STUDY_NAME))
     if found := faults(STUDY):
@@ -54,17 +55,18 @@ onstart:
         raise WorkflowError(str(error)) from None
 
 
+# Every value in a shell command is quoted (`:q`), because paths may contain spaces. Parameters of several words are lists.
 def recorded(command):
     """The shell command of a job whose outputs are recorded."""
     return (
-        "python -m pqm.provenance record {output.record} --study {params.study} --settings {params.settings}"
-        f" --inputs {{input}} --outputs {{output}} -- {command}"
+        "python -m pqm.provenance record {output.record:q} --study {params.study:q} --settings {params.settings:q}"
+        f" --inputs {{input:q}} --outputs {{output:q}} -- {command}"
     )
 
 
 def on_devices(command):
     """The same for a job with exclusive GPUs. `exec` replaces the shell, which would end at SIGTERM and take the job with it."""
-    return f"exec python -m pqm.models.devices {{resources.gpu}} {recorded(command)}"
+    return f"exec python -m pqm.models.devices {{resources.gpu:q}} {recorded(command)}"
 
 
 def benchmark_file(path):
@@ -75,11 +77,16 @@ def benchmark_file(path):
 def repeated(option, key):
     """A parameter that repeats a command line option for each input `key`."""
 
-    def text(wildcards, input):
+    def words(wildcards, input):
         paths = input.get(key) or []
-        return " ".join(f"{option} {path}" for path in ([paths] if isinstance(paths, str) else paths))
+        return each(option, [paths] if isinstance(paths, str) else paths)
 
-    return text
+    return words
+
+
+def each(option, values):
+    """The words of a command line that give an option once per value."""
+    return [word for value in values for word in (option, str(value))]
 
 
 def output_folder(wildcards, output):
@@ -87,7 +94,7 @@ def output_folder(wildcards, output):
 
 
 def score_outputs(wildcards, output):
-    return " ".join(f"--output {path}" for path in output.made)
+    return each("--output", output.made)
 
 
 def label_threads(wildcards, input):
@@ -101,7 +108,7 @@ def label_gpus(wildcards, input):
 
 def one_of(names):
     """A wildcard constraint that matches only these names."""
-    return "|".join(names) or "(?!)"
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def asked(stage):

@@ -25,10 +25,11 @@ rule grades:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="",
+        settings=[],
     shell:
         recorded(
-            "pqm evaluate grades --output {output.made} --questions {input.questions} --rollouts {input.rollouts} > {log} 2>&1"
+            "pqm evaluate grades --output {output.made:q} --questions {input.questions:q} --rollouts {input.rollouts:q}"
+            " > {log:q} 2>&1"
         )
 
 
@@ -57,7 +58,7 @@ for run in STUDY.runs:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings="",
+            settings=[],
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,
@@ -66,8 +67,8 @@ for run in STUDY.runs:
             cache=WORK,
         shell:
             on_devices(
-                "pqm evaluate scores {input.checkpoints} {params.questions} {params.rollouts} {params.outputs}"
-                " --batch-tokens {params.tokens} --threads {params.threads} --cache {params.cache} > {log} 2>&1"
+                "pqm evaluate scores {input.checkpoints:q} {params.questions:q} {params.rollouts:q} {params.outputs:q}"
+                " --batch-tokens {params.tokens:q} --threads {params.threads:q} --cache {params.cache:q} > {log:q} 2>&1"
             )
 
 
@@ -93,15 +94,15 @@ if EVALUATION:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings="",
+            settings=[],
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
             cache=WORK,
         shell:
             on_devices(
-                "pqm evaluate scores {input.checkpoint} --questions {input.solutions}/questions.parquet"
-                " --rollouts {input.solutions}/rollouts.parquet --output {output.made} --batch-tokens {params.tokens}"
-                " --threads {params.threads} --cache {params.cache} > {log} 2>&1"
+                "pqm evaluate scores {input.checkpoint:q} --questions {input.solutions:q}/questions.parquet"
+                " --rollouts {input.solutions:q}/rollouts.parquet --output {output.made:q} --batch-tokens {params.tokens:q}"
+                " --threads {params.threads:q} --cache {params.cache:q} > {log:q} 2>&1"
             )
 
     # What the reference backbone gives without any reward training: its likelihood, and its step classifier.
@@ -125,22 +126,24 @@ if EVALUATION:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings="",
+            settings=[],
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
             cache=WORK,
-            how=lambda wildcards: {"likelihood": "model --kind likelihood", "step-classifier": "step-classifier"}[wildcards.kind],
+            model=lambda wildcards: {"likelihood": "model", "step-classifier": "step-classifier"}[wildcards.kind],
+            options=lambda wildcards: {"likelihood": ["--kind", "likelihood"], "step-classifier": []}[wildcards.kind],
         shell:
             on_devices(
-                "pqm evaluate scores {input.backbone}/{params.how} {params.questions} {params.rollouts} {params.outputs}"
-                " --batch-tokens {params.tokens} --threads {params.threads} --cache {params.cache} > {log} 2>&1"
+                "pqm evaluate scores {input.backbone:q}/{params.model:q} {params.options:q} {params.questions:q}"
+                " {params.rollouts:q} {params.outputs:q} --batch-tokens {params.tokens:q} --threads {params.threads:q}"
+                " --cache {params.cache:q} > {log:q} 2>&1"
             )
 
     # What metrics are made from: settings that only scoring needs are no part of them.
-    METRICS_SETTINGS = "evaluation,-batch_tokens,-threads,-annotated,-audit,-validation"
+    METRICS_SETTINGS = ["evaluation,-batch_tokens,-threads,-annotated,-audit,-validation"]
 
     rule metrics:
         input:
@@ -160,10 +163,12 @@ if EVALUATION:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings=f"runs.{{run}} {METRICS_SETTINGS}",
-            seeds=lambda wildcards: " ".join(f"--seed {seed}" for seed in PLAN.seeds(wildcards.run)),
+            settings=["runs.{run}", *METRICS_SETTINGS],
+            seeds=lambda wildcards: each("--seed", PLAN.seeds(wildcards.run)),
         shell:
-            recorded("pqm evaluate metrics {params.study} {wildcards.run} --output {output.made} {params.seeds} > {log} 2>&1")
+            recorded(
+                "pqm evaluate metrics {params.study:q} {wildcards.run:q} --output {output.made:q} {params.seeds:q} > {log:q} 2>&1"
+            )
 
     rule reference_metrics:
         input:
@@ -188,4 +193,4 @@ if EVALUATION:
             study=FROZEN,
             settings=METRICS_SETTINGS,
         shell:
-            recorded("pqm evaluate references {params.study} --output {output.made} > {log} 2>&1")
+            recorded("pqm evaluate references {params.study:q} --output {output.made:q} > {log:q} 2>&1")

@@ -21,7 +21,8 @@ rule labels_server:
         **asked("labels"),
         servers=1,
     shell:
-        "exec python -m pqm.models.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+        "exec python -m pqm.models.devices {resources.gpu:q} pqm policies serve {input:q} --output {output:q} --end-with-parent"
+        " > {log:q} 2>&1"
 
 
 rule label_set:
@@ -47,13 +48,13 @@ rule label_set:
         **asked("labels") | {"gpu": label_gpus},
     params:
         study=FROZEN,
-        settings="labels.{labels}",
+        settings=["labels.{labels}"],
         completer=repeated("--completer", "completer"),
         questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),
         server=repeated("--server", "server"),
     shell:
         on_devices(
-            "pqm labels {params.study} {wildcards.labels} --output {output.made} {params.completer} {params.questions} {params.rollouts}"
-            " {params.server} > {log} 2>&1"
+            "pqm labels {params.study:q} {wildcards.labels:q} --output {output.made:q} {params.completer:q} {params.questions:q}"
+            " {params.rollouts:q} {params.server:q} > {log:q} 2>&1"
         )

@@ -65,7 +65,7 @@ for result in RESULTS.tables:
             name=result,
             folder=output_folder,
         shell:
-            recorded("pqm paper table {params.name} --study {params.study} --output {params.folder} > {log} 2>&1")
+            recorded("pqm paper table {params.name:q} --study {params.study:q} --output {params.folder:q} > {log:q} 2>&1")
 
 
 for result in RESULTS.figures:
@@ -99,7 +99,7 @@ for result in RESULTS.figures:
             name=result,
             folder=output_folder,
         shell:
-            recorded("pqm paper figure {params.name} --study {params.study} --output {params.folder} > {log} 2>&1")
+            recorded("pqm paper figure {params.name:q} --study {params.study:q} --output {params.folder:q} > {log:q} 2>&1")
 
 
 if HEADLINE:
@@ -120,9 +120,9 @@ if HEADLINE:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings="",
+            settings=[],
         shell:
-            recorded("pqm paper headline {input.table} --output {output.made} > {log} 2>&1")
+            recorded("pqm paper headline {input.table:q} --output {output.made:q} > {log:q} 2>&1")
 
 
 DECLARATIONS = sorted(
@@ -149,9 +149,9 @@ if OVERVIEW:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings="results.tables results.figures results.report",
+            settings=["results.tables", "results.figures", "results.report"],
         shell:
-            recorded("pqm paper overview --study {params.study} --output {output.made} > {log} 2>&1")
+            recorded("pqm paper overview --study {params.study:q} --output {output.made:q} > {log:q} 2>&1")
 
 
 if REPORT:
@@ -174,6 +174,6 @@ if REPORT:
             "../../envs/pqm.yaml"
         params:
             study=FROZEN,
-            settings="results runs evaluation training.seeds",
+            settings=["results", "runs", "evaluation", "training.seeds"],
         shell:
-            recorded("pqm paper report --study {params.study} --output {output.made} > {log} 2>&1")
+            recorded("pqm paper report --study {params.study:q} --output {output.made:q} > {log:q} 2>&1")

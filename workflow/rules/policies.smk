@@ -29,13 +29,13 @@ rule pretraining:
         **asked("policies"),
     params:
         study=FROZEN,
-        settings="pretraining.{pretraining}",
+        settings=["pretraining.{pretraining}"],
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:
         on_devices(
-            "pqm policies pretrain {params.study} {wildcards.pretraining} --output {output.made} {params.questions} {params.start}"
-            " > {log} 2>&1"
+            "pqm policies pretrain {params.study:q} {wildcards.pretraining:q} --output {output.made:q} {params.questions:q}"
+            " {params.start:q} > {log:q} 2>&1"
         )
 
 
@@ -54,10 +54,13 @@ rule policy:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="policies.{policy}",
+        settings=["policies.{policy}"],
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
-        recorded("pqm policies policy {params.study} {wildcards.policy} --output {output.made} {params.pretraining} > {log} 2>&1")
+        recorded(
+            "pqm policies policy {params.study:q} {wildcards.policy:q} --output {output.made:q} {params.pretraining:q}"
+            " > {log:q} 2>&1"
+        )
 
 
 rule backbone:
@@ -75,9 +78,10 @@ rule backbone:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="backbones.{backbone}",
+        settings=["backbones.{backbone}"],
         pretraining=repeated("--pretraining", "pretraining"),
     shell:
         recorded(
-            "pqm policies backbone {params.study} {wildcards.backbone} --output {output.made} {params.pretraining} > {log} 2>&1"
+            "pqm policies backbone {params.study:q} {wildcards.backbone:q} --output {output.made:q} {params.pretraining:q}"
+            " > {log:q} 2>&1"
         )

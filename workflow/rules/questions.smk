@@ -23,7 +23,9 @@ rule question_set:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="questions.{dataset}",
+        settings=["questions.{dataset}"],
         upstream=repeated("--upstream", "upstream"),
     shell:
-        recorded("pqm questions {params.study} {wildcards.dataset} --output {output.made} {params.upstream} > {log} 2>&1")
+        recorded(
+            "pqm questions {params.study:q} {wildcards.dataset:q} --output {output.made:q} {params.upstream:q} > {log:q} 2>&1"
+        )

@@ -22,7 +22,8 @@ rule rollouts_server:
         **asked("rollouts"),
         servers=1,
     shell:
-        "exec python -m pqm.models.devices {resources.gpu} pqm policies serve {input} --output {output} --end-with-parent > {log} 2>&1"
+        "exec python -m pqm.models.devices {resources.gpu:q} pqm policies serve {input:q} --output {output:q} --end-with-parent"
+        " > {log:q} 2>&1"
 
 
 rule sample:
@@ -48,12 +49,12 @@ rule sample:
         **asked("rollouts") | {"gpu": lambda wildcards, input: 0 if input.server else STUDY.resources.rollouts.gpus},
     params:
         study=FROZEN,
-        settings="rollouts.{dataset}",
+        settings=["rollouts.{dataset}"],
         server=repeated("--server", "server"),
     shell:
         on_devices(
-            "pqm rollouts sample {params.study} {wildcards.dataset} --output {output.made} --policy {input.policy}"
-            " --questions {input.questions} {params.server} > {log} 2>&1"
+            "pqm rollouts sample {params.study:q} {wildcards.dataset:q} --output {output.made:q} --policy {input.policy:q}"
+            " --questions {input.questions:q} {params.server:q} > {log:q} 2>&1"
         )
 
 
@@ -76,11 +77,11 @@ rule published_rollouts:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="",
+        settings=[],
     shell:
         recorded(
-            "pqm rollouts published {input.solutions} --output {output.made} --questions {input.questions}"
-            " --model {wildcards.policy} > {log} 2>&1"
+            "pqm rollouts published {input.solutions:q} --output {output.made:q} --questions {input.questions:q}"
+            " --model {wildcards.policy:q} > {log:q} 2>&1"
         )
 
 
@@ -100,6 +101,6 @@ rule annotated:
         "../../envs/pqm.yaml"
     params:
         study=FROZEN,
-        settings="annotated.{dataset}",
+        settings=["annotated.{dataset}"],
     shell:
-        recorded("pqm rollouts annotated {params.study} {wildcards.dataset} --output {output.made} > {log} 2>&1")
+        recorded("pqm rollouts annotated {params.study:q} {wildcards.dataset:q} --output {output.made:q} > {log:q} 2>&1")

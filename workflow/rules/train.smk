@@ -34,10 +34,10 @@ if STUDY.training:
         params:
             # A training does not depend on the run's policies and on its other seeds.
             study=FROZEN,
-            settings="runs.{run},-policies,-seeds training,-seeds,-checkpoint_every",
-            launcher=f"accelerate launch --config_file {ACCELERATE} -m pqm.cli" if ACCELERATE else "pqm",
+            settings=["runs.{run},-policies,-seeds", "training,-seeds,-checkpoint_every"],
+            launcher=["accelerate", "launch", "--config_file", ACCELERATE, "-m", "pqm.cli"] if ACCELERATE else ["pqm"],
         shell:
             on_devices(
-                "{params.launcher} train {params.study} {wildcards.run} --output {output.made} --seed {wildcards.seed} --labels {input.labels}"
-                " --validation {input.validation} --backbone {input.backbone}/model > {log} 2>&1"
+                "{params.launcher:q} train {params.study:q} {wildcards.run:q} --output {output.made:q} --seed {wildcards.seed:q}"
+                " --labels {input.labels:q} --validation {input.validation:q} --backbone {input.backbone:q}/model > {log:q} 2>&1"
             )

@@ -13,6 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Grade, score and evaluate solution
 Grades = Annotated[Path, typer.Option(help="Grade table.")]
 Scores = Annotated[Path, typer.Option(help="Score table of the same samples.")]
 Aggregation = Annotated[str, typer.Option(help="How step scores become the score of a solution, such as min or last.")]
+Scale = Annotated[str | None, typer.Option(help="What the scores are, logit or probability; needed if all are between 0 and 1.")]
 Sizes = Annotated[list[int], typer.Option(help="Sizes of best-of-n.", min=1)]
 
 
@@ -63,6 +64,7 @@ def scores(
         folder = ShardCache(cache, "evaluate", output[cells[0]], [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
         for by, tables in enumerate(score(scorer, benchmark, sampled, folder)):
             for index, part in zip(cells, tables):
+                part.attrs["scale"] = "logit" if kind == "reward" else "log-likelihood"
                 formats.write(part, formats.SCORES, output[by * len(rollouts) + index])
         folder.finish()
 
@@ -119,13 +121,13 @@ def judge(
     scores: Scores,
     aggregation: Aggregation = "min",
     n: Sizes = [1, 2, 4, 8, 16, 32, 64],  # noqa: B006
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=1)] = 2000,
-    seed: Annotated[int, typer.Option(help="Seed of the resamples and votes.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random subsets for votes.", min=0)] = 0,
+    scale: Scale = None,
 ) -> None:
     """Print exact best-of-n with intervals for any score table. This needs no model and no GPU."""
-    from pqm.estimation.statistics import judge_scores
+    from pqm.evaluate.judge import judge_scores
 
-    typer.echo(judge_scores(grades, scores, aggregation, n, resamples, seed).to_markdown(index=False, floatfmt=".4f"))
+    typer.echo(judge_scores(grades, scores, aggregation, n, seed, scale).to_markdown(index=False, floatfmt=".4f"))
 
 
 @app.command()
@@ -134,11 +136,12 @@ def official(
     scores: Scores,
     aggregation: Aggregation = "min",
     n: Sizes = [8, 16, 32, 64, 128],  # noqa: B006
+    scale: Scale = None,
 ) -> None:
     """Print best-of-n as measured by the paper's authors: the first n samples in file order, by their grader's rules and ours."""
     from pqm.evaluate.official import official_table
 
-    typer.echo(official_table(grades, scores, aggregation, n).to_markdown(index=False, floatfmt=".4f"))
+    typer.echo(official_table(grades, scores, aggregation, n, scale).to_markdown(index=False, floatfmt=".4f"))
 
 
 @app.command()

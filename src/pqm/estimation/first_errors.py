@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
 from pqm.estimation.judge import join
 from pqm.io import formats
 from pqm.io.formats import NO_ERROR
@@ -93,7 +93,8 @@ def best_threshold(solutions: pd.DataFrame) -> float:
 
 def with_known_truth(solutions: pd.DataFrame) -> pd.DataFrame:
     """The scored solutions with at least one step and a known first error."""
-    return solutions[solutions["first_error"].notna() & (solutions["step_scores"].map(len) > 0)].reset_index(drop=True)
+    known = solutions["first_error"].notna() & (solutions["step_scores"].map(len) > 0)
+    return solutions[known].astype({"first_error": "int64"}).reset_index(drop=True)  # floats, if any was missing
 
 
 def judge_first_errors(grades: Path, scores: Path, validation_grades: Path, validation_scores: Path) -> str:
@@ -114,7 +115,7 @@ def judge_first_errors(grades: Path, scores: Path, validation_grades: Path, vali
         if len(beyond):
             one = beyond.iloc[0]
             raise PqmError(
-                f"{score_file}: question {one.question_id!r}, sample {one.sample_id}: {len(one.step_scores)} step scores,"
+                f"{score_file}: question {shortened(one.question_id)}, sample {one.sample_id}: {len(one.step_scores)} step scores,"
                 f" but the first error is step {int(one.first_error)}; expected one score per step"
             )
         tables.append(table)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pqm.errors import PqmError
-from pqm.estimation.estimators import aggregate, best_of_n, probability, vote
+from pqm.errors import PqmError, shortened
+from pqm.estimation.estimators import aggregate, best_of_n, vote, vote_weights
 
 
 def join(grades: pd.DataFrame, scores: pd.DataFrame, source: Path) -> pd.DataFrame:
@@ -25,7 +25,8 @@ def join(grades: pd.DataFrame, scores: pd.DataFrame, source: Path) -> pd.DataFra
     if bare.any():
         first = joined[bare].iloc[0]
         raise PqmError(
-            f"{source}: question {first.question_id!r}, sample {first.sample_id}: no score; expected one per graded sample"
+            f"{source}: question {shortened(first.question_id)}, sample {first.sample_id}: no score;"
+            " expected one per graded sample"
         )
     return joined
 
@@ -33,10 +34,10 @@ def join(grades: pd.DataFrame, scores: pd.DataFrame, source: Path) -> pd.DataFra
 def judge(
     joined: pd.DataFrame, aggregations: Sequence[str], n: Sequence[int], vote_subsets: int, seed: int
 ) -> list[dict[str, Any]]:
-    """Exact best-of-n by each aggregation, and votes weighted by sigma of the first aggregation's score, per question.
+    """Exact best-of-n by each aggregation, and votes weighted by the first aggregation's score, per question.
 
     Args:
-        joined: graded samples with `step_scores`, see `join`.
+        joined: graded samples with `step_scores`, see `join`. Samples vote together if their answers are equal texts.
         vote_subsets: random subsets per question and n, see `vote`.
 
     Raises:
@@ -47,14 +48,13 @@ def judge(
         expect_samples(group, n)
         correct = group["correct"].to_numpy()
         key = {"question_id": question_id, "cluster": group["cluster"].iloc[0]}
-        for aggregation in aggregations:
-            scores = np.array([aggregate(steps, aggregation) for steps in group["step_scores"]])
-            rows += [
-                key | {"kind": "best", "aggregation": aggregation, "n": k, "accuracy": best_of_n(scores, correct, k)} for k in n
-            ]
-        logits = np.array([aggregate(steps, aggregations[0]) for steps in group["step_scores"]])
-        votes = vote(list(group["answer"]), correct, probability(logits), n, vote_subsets, random_draws(seed, str(question_id)))
-        rows += [key | {"kind": "vote", "aggregation": aggregations[0], "n": k, "accuracy": value} for k, value in zip(n, votes)]
+        scores = {name: np.array([aggregate(steps, name) for steps in group["step_scores"]]) for name in aggregations}
+        for name, values in scores.items():
+            rows += [key | {"kind": "best", "aggregation": name, "n": k, "accuracy": best_of_n(values, correct, k)} for k in n]
+        first = aggregations[0]
+        weights, random = vote_weights(scores[first], first), random_draws(seed, str(question_id))
+        votes = vote(list(group["answer"]), correct, weights, n, vote_subsets, random)
+        rows += [key | {"kind": "vote", "aggregation": first, "n": k, "accuracy": value} for k, value in zip(n, votes)]
     return rows
 
 
@@ -66,7 +66,7 @@ def expect_samples(group: pd.DataFrame, n: Sequence[int]) -> None:
     """
     if len(group) < max(n):
         name = group["question_id"].iloc[0]
-        raise PqmError(f"question {name!r}: {len(group)} samples, but n = {max(n)}; sample more or use a smaller n")
+        raise PqmError(f"question {shortened(name)}: {len(group)} samples, but n = {max(n)}; sample more or use a smaller n")
 
 
 def random_draws(seed: int, question_id: str) -> np.random.Generator:

@@ -47,11 +47,6 @@ class Process:
             if chance > 0:
                 yield chance, states
 
-    def assumption(self) -> tuple[float, float]:
-        """Both sides of Assumption 3.1: the smallest chance of a right step after a right one, the largest after a wrong one."""
-        next_right = self.moves[:, :, self.right].sum(axis=2)
-        return float(next_right[:, self.right].min()), float(next_right[:, ~self.right].max())
-
     def violated(self) -> float:
         """The expected share of the theorem's inequalities that are violated, over the policy's trajectories."""
         values, broken, counted = self.values(), 0.0, 0.0

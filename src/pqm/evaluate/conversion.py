@@ -17,7 +17,8 @@ from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokeni
 
 from pqm.errors import PqmError
 from pqm.io import formats
-from pqm.models.reward_model import save_reward_model
+from pqm.models.architecture import expect_class
+from pqm.models.reward_model import head_name, save_reward_model
 from pqm.solution_format import SolutionFormat
 
 STEP_TOKEN = "[PRM]"
@@ -28,7 +29,7 @@ TEMPLATES = {
     "### Instruction:\n{question}\n\n### Response: Let's think step by step\n",
 }
 _BODY, _HEAD = "pretrained_model.", "v_head.summary."
-_LANGUAGE_HEADS = ("lm_head.weight", "embed_out.weight")
+_LANGUAGE_HEADS = ("lm_head.weight", "lm_head.bias", "embed_out.weight")
 
 
 def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
@@ -44,8 +45,8 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
     """
     if template not in TEMPLATES:
         raise PqmError(f"--template {template}: expected one of {', '.join(TEMPLATES)}")
-    state = {_our_name(name): tensor for name, tensor in read_weights(weights).items() if not name.endswith(_LANGUAGE_HEADS)}
-    if "score.weight" not in state:
+    theirs = {name: tensor for name, tensor in read_weights(weights).items() if not name.endswith(_LANGUAGE_HEADS)}
+    if _HEAD + "weight" not in theirs:
         raise PqmError(
             f"{weights}: the weights {_HEAD + 'weight'!r} are missing; expected the authors' layout, a model with a value head"
         )
@@ -54,8 +55,11 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(backbone)
     tokenizer.add_tokens([STEP_TOKEN], special_tokens=True)
     config = AutoConfig.from_pretrained(backbone, num_labels=1)
-    config.token_classification_bias, config.classifier_dropout = "score.bias" in state, 0.0
+    expect_class(AutoModelForTokenClassification, config, backbone)
+    config.token_classification_bias, config.classifier_dropout = _HEAD + "bias" in theirs, 0.0
     empty = _without_weights(config)
+    ours = f"{head_name(empty)}."
+    state = {name.removeprefix(_BODY).replace(_HEAD, ours): tensor for name, tensor in theirs.items()}
     embedding = next(name for name, module in empty.named_modules() if module is empty.get_input_embeddings()) + ".weight"
     config.vocab_size = state[embedding].shape[0] if embedding in state else config.vocab_size
     if config.vocab_size < len(tokenizer):
@@ -79,10 +83,6 @@ def convert(weights: Path, backbone: Path, template: str, output: Path) -> None:
 def _without_weights(config: PreTrainedConfig) -> PreTrainedModel:
     with torch.device("meta"):
         return AutoModelForTokenClassification.from_config(config)
-
-
-def _our_name(name: str) -> str:
-    return "score." + name.removeprefix(_HEAD) if name.startswith(_HEAD) else name.removeprefix(_BODY)
 
 
 def _shape(shape: torch.Size | None) -> str:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
+from pqm.grading.as_applied import same_as_applied
 from pqm.grading.grader import MATH_VERIFY, Grader
 from pqm.grading.rules import same_by_rules
 from pqm.grading.unanswerable import stated_answer
@@ -29,7 +30,7 @@ def grade(questions: Path, rollouts: Path, workers: int = 1) -> pd.DataFrame:
     samples = formats.read(rollouts, formats.ROLLOUTS)
     unknown = samples.loc[~samples["question_id"].isin(table.index), "question_id"]
     if len(unknown):
-        raise PqmError(f"{rollouts}: answers question {unknown.iloc[0]!r}, which is not in {questions}")
+        raise PqmError(f"{rollouts}: answers question {shortened(unknown.iloc[0])}, which is not in {questions}")
     rows: list[dict[str, Any]] = []
     with Grader(workers=workers) as grader:
         for start in progress(range(0, len(samples), SAMPLES_PER_BATCH), "grades", f"{SAMPLES_PER_BATCH} samples"):
@@ -45,7 +46,8 @@ def grade(questions: Path, rollouts: Path, workers: int = 1) -> pd.DataFrame:
                         "answer": answer,
                         "correct": correct,
                         "grader": MATH_VERIFY,
-                        "second_correct": same_by_rules(answer, gold),
+                        "second_correct": same_as_applied(answer, gold, table.at[row.question_id, "question"]),
+                        "rules_correct": same_by_rules(answer, gold),
                         "first_error": first_error(table.at[row.question_id, "question"], list(row.steps)),
                     }
                 )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pqm.estimation.estimators import AGGREGATIONS, pass_at_n, vote
 from pqm.estimation.judge import expect_samples, join, judge, random_draws
+from pqm.evaluate.answers import read_grades
 from pqm.io import formats
 from pqm.losses.common.loss import find
 from pqm.progress import progress, say
@@ -26,14 +27,16 @@ def run_metrics(name: str, run: RunConfig, config: EvaluationConfig, seeds: Sequ
     aggregations = ["last"] if find(run.loss).outcome else ["min", *(one for one in AGGREGATIONS if one != "min")]
     rows = []
     policies = run.policies or config.policies
-    cells = [(policy, benchmark, seed) for policy in policies for benchmark in config.benchmarks for seed in seeds]
-    for policy, benchmark, seed in progress(cells, f"metrics of {name}", "cell"):
-        source = Path(layout.scores(scorer(name, seed), policy, benchmark))
-        joined = join(_read_grades(layout, policy, benchmark), formats.read(source, formats.SCORES), source)
-        methods = {"best": name, "vote": f"{name}+self-consistency"}
-        key = {"policy": policy, "benchmark": benchmark, "backbone": run.backbone, "seed": seed}
-        for row in judge(joined, aggregations, config.n, config.vote_subsets, config.seed):
-            rows.append(key | row | {"method": methods[row["kind"]]})
+    methods = {"best": name, "vote": f"{name}+self-consistency"}
+    cells = [(policy, benchmark) for policy in policies for benchmark in config.benchmarks]
+    for policy, benchmark in progress(cells, f"metrics of {name}", "cell"):
+        graded = read_grades(Path(layout.grades(policy, benchmark)))
+        for seed in seeds:
+            source = Path(layout.scores(scorer(name, seed), policy, benchmark))
+            joined = join(graded, formats.read(source, formats.SCORES), source)
+            key = {"policy": policy, "benchmark": benchmark, "backbone": run.backbone, "seed": seed}
+            for row in judge(joined, aggregations, config.n, config.vote_subsets, config.seed):
+                rows.append(key | row | {"method": methods[row["kind"]]})
     return pd.DataFrame(rows)
 
 
@@ -42,7 +45,7 @@ def reference_metrics(config: EvaluationConfig, layout: Layout) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for policy in config.policies:
         for benchmark in config.benchmarks:
-            graded = _read_grades(layout, policy, benchmark)
+            graded = read_grades(Path(layout.grades(policy, benchmark)))
             cell = {"policy": policy, "benchmark": benchmark, "seed": NO_SEED}
             for method, backbone, joined in _reference_scores(config, graded, policy, benchmark, layout):
                 best = judge(joined, ["min" if method == "step-classifier" else "last"], config.n, 1, config.seed)
@@ -92,7 +95,3 @@ def _counted(graded: pd.DataFrame, config: EvaluationConfig) -> list[dict[str, A
             rows.append(key | {"method": "pass@n", "n": n, "accuracy": pass_at_n(correct, n)})
             rows.append(key | {"method": "self-consistency", "n": n, "accuracy": voted})
     return rows
-
-
-def _read_grades(layout: Layout, policy: str, benchmark: str) -> pd.DataFrame:
-    return formats.read(Path(layout.grades(policy, benchmark)), formats.GRADES)

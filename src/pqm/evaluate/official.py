@@ -9,32 +9,35 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pqm.errors import PqmError
-from pqm.estimation.estimators import Bools, Floats, aggregate, first_n, probability
-from pqm.estimation.judge import join
+from pqm.estimation.estimators import Bools, Floats, aggregate, first_n, vote_weights
+from pqm.estimation.judge import expect_samples
+from pqm.evaluate.judge import scored
 from pqm.io import formats
 
+GRADINGS = {
+    "second_correct": "authors' rules, as applied",
+    "rules_correct": "authors' rules, both sides normalised",
+    "correct": "math-verify",
+}
 
-def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int]) -> pd.DataFrame:
-    """The accuracy of each method and n over all questions, by the rules of the authors' grader and by `math-verify`.
+
+def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int], scale: str | None = None) -> pd.DataFrame:
+    """The accuracy of each method and n over all questions, by each of `GRADINGS` that every sample has.
 
     Raises:
-        PqmError: a sample has no score, or a question has fewer samples than the largest n.
+        PqmError: a question has fewer samples than the largest n, or see `scored`.
     """
-    joined = join(formats.read(grades, formats.GRADES), formats.read(scores, formats.SCORES), scores)
+    joined = scored(formats.read(grades, formats.GRADES), scores, aggregation, scale)
+    gradings = [column for column in GRADINGS if joined[column].notna().all()]
     questions = [group.sort_values("sample_id") for _, group in joined.groupby("question_id", sort=True)]
-    few = min(questions, key=len)
-    if len(few) < max(n):
-        raise PqmError(
-            f"{grades}: question {few['question_id'].iloc[0]!r}: {len(few)} samples, but n = {max(n)}; use a smaller n"
-        )
     found: dict[tuple[str, int], list[list[float]]] = {}
     for group in questions:
-        answers = [answer if isinstance(answer, str) else None for answer in group["answer"]]
+        expect_samples(group, n)
+        answers = list(group["answer"])
         solutions = np.array([aggregate(steps, aggregation) for steps in group["step_scores"]])
-        verdicts = [group["second_correct"].to_numpy(), group["correct"].to_numpy()]
-        ones, weights = np.ones(len(group)), probability(solutions)
-        for size in n:
+        verdicts = [group[column].to_numpy(dtype=np.bool_) for column in gradings]
+        ones, weights = np.ones(len(group)), vote_weights(solutions, aggregation)
+        for size in sorted(set(n)):
             methods = {
                 "best-of-n": [first_n(solutions, correct, size) for correct in verdicts],
                 "best-of-n + self-consistency": [first_n_vote(answers, correct, weights, size) for correct in verdicts],
@@ -44,9 +47,8 @@ def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int
             for method, values in methods.items():
                 found.setdefault((method, size), []).append(values)
     rows = [(*key, len(questions), *np.mean(values, axis=0)) for key, values in found.items()]
-    return pd.DataFrame(rows, columns=["method", "n", "questions", "authors' rules", "math-verify"]).sort_values(
-        ["method", "n"], kind="stable", ignore_index=True
-    )
+    table = pd.DataFrame(rows, columns=["method", "n", "questions", *(GRADINGS[column] for column in gradings)])
+    return table.sort_values(["method", "n"], kind="stable", ignore_index=True)
 
 
 def first_n_vote(answers: Sequence[str | None], correct: Bools, weights: Floats, n: int) -> float:

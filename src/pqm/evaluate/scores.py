@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 import pandas as pd
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
+from pqm.hashes import checkpoint_hash
 from pqm.io import formats
-from pqm.io.shard_cache import ShardCache, checkpoint_hash
+from pqm.io.shard_cache import ShardCache
 from pqm.memory import fits
+from pqm.models.architecture import expect_attention, position_limit
 from pqm.models.placement import place
-from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, step_scores
+from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, score_outputs, step_scores, token_logits
 from pqm.models.reward_model import Encoder, load_language_model, load_reward_model
+from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import say
 
 Kind = Literal["reward", "likelihood"]
@@ -29,7 +32,8 @@ class Scorer:
         budget: tokens per batch.
 
     Raises:
-        PqmError: a checkpoint is of the other kind, or has another tokenizer or format than the first.
+        PqmError: a checkpoint is of the other kind, has another tokenizer or format than the first, or is of a type that cannot
+            be scored.
     """
 
     def __init__(self, checkpoints: Sequence[Path], kind: Kind, budget: int) -> None:
@@ -41,9 +45,12 @@ class Scorer:
             if solution_format != self.solution_format or tokenizer.get_vocab() != loaded[0][1].get_vocab():
                 raise PqmError(f"{checkpoint}: another tokenizer or solution format than {checkpoints[0]}; score it separately")
         self.models = [place(model) for model, _, _ in loaded]
+        for checkpoint, model in zip(checkpoints, self.models):
+            expect_attention(model, checkpoint)
+            expect_trees_read_right(model, checkpoint, score_outputs if kind == "reward" else token_logits)
         self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
         self.encode = Encoder(loaded[0][1], self.solution_format)
-        limits = [getattr(model.config, "max_position_embeddings", None) for model in self.models]
+        limits = [position_limit(model) for model in self.models]
         self.limit = min((limit for limit in limits if limit is not None), default=None)
 
     def build_prefix_trees(self, question: str, solutions: Sequence[Sequence[str]]) -> PrefixTrees:
@@ -90,7 +97,7 @@ class Scorer:
             first = samples.iloc[long[0]]
             raise PqmError(
                 f"{rollouts}: {len(long)} of {len(samples)} solutions are longer than the model's {self.limit} positions, first"
-                f" question {first['question_id']!r}, sample {first['sample_id']}, {lengths[long[0]]} tokens; remove them"
+                f" question {shortened(first['question_id'])}, sample {first['sample_id']}, {lengths[long[0]]} tokens; remove them"
             )
 
 
@@ -114,7 +121,7 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], cache: Shar
         scorer.solution_format.expect(part, path, scorer.checkpoints[0])
         unknown = part.loc[~part["question_id"].isin(texts.index), "question_id"]
         if len(unknown):
-            raise PqmError(f"{path}: answers question {unknown.iloc[0]!r}, which is not in {questions}")
+            raise PqmError(f"{path}: answers question {shortened(unknown.iloc[0])}, which is not in {questions}")
         scorer.expect_whole(path, part, texts)
     samples = pd.concat([part.assign(table=index) for index, part in enumerate(parts)], ignore_index=True)
     groups = list(samples.groupby("question_id", sort=True))

@@ -1,66 +1,33 @@
-"""Extracting the answer of a solution, and grading it with `math-verify`.
+"""Grading answers: numbers and words by reading them, expressions with `math-verify`.
 
 `math-verify` can hang on towers of powers, where no signal interrupts it, or use all memory. So it runs in worker processes,
-which are killed if a verdict takes too long. Answers that need no parser (equal texts, plain numbers) start no worker.
+which are killed if a verdict takes too long. Answers that need no parser (equal texts, numbers, words) start no worker.
 """
 
 import logging
 import multiprocessing
-import re
 import resource
 import signal
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError
 from contextlib import suppress
-from decimal import Decimal
 
 from pebble import ProcessExpired, ProcessPool
+
+from pqm.grading.expressions import equal_expressions
+from pqm.grading.notation import plain
+from pqm.grading.reading import same_by_reading
 
 MATH_VERIFY = "math-verify"
 LONGEST_ANSWER = 10_000  # characters
 SECONDS_PER_VERDICT = 5.0  # processor time, so that verdicts do not depend on the load of the machine
 PATIENCE = 20.0  # a task's limit in real time, in multiples of a verdict's limit, in case a worker is stuck without computing
 BYTES_PER_WORKER = 4 << 30  # address space
+LONGEST_READING = 500  # characters; longer answers are read in a worker process
 PAIRS_PER_TASK = 32  # sent to a worker together, because sending a pair takes as long as its verdict
 
 Pair = tuple[str | None, str]
-
-_ANSWER_PHRASE = re.compile(r"(?:####|\bA:|\b[Aa]nswer\b(?:\s+is\b)?:?)[ \t*:]*")
-_SENTENCE_END = re.compile(r"\.(?=\s|$)")
-_BRACES = re.compile(r"\\boxed\{|[{}]")
-# For numbers of this form, comparing exact values gives the verdict of `math-verify`, which rounds to six decimals (tested).
-_PLAIN_NUMBER = re.compile(r"-?(?:[0-9]{1,9}|[1-9][0-9]{0,2}(?:,[0-9]{3}){1,2})(?:\.[0-9]{1,6})?")
-
-
-def extract_answer(text: str) -> str | None:
-    r"""The answer that a solution states: its last `\boxed{..}`, or else the text after its last `####`, `A:` or `answer`.
-
-    The time is linear in the length of the text.
-    """
-    boxed = _last_boxed(text)
-    if boxed is not None:
-        return boxed
-    # The last phrase that is followed by text is one of the last two.
-    for phrase in reversed(deque(_ANSWER_PHRASE.finditer(text), maxlen=2)):
-        statement = text[phrase.end() :].lstrip()
-        if statement:
-            return _SENTENCE_END.split(statement.split("\n", 1)[0], maxsplit=1)[0].strip(" \t*") or None
-    return None
-
-
-def _last_boxed(text: str) -> str | None:
-    r"""The content of the last `\boxed{` that is closed."""
-    opened: list[tuple[int, bool]] = []  # for each open brace: where its content begins, and whether it is a box
-    begin, end = -1, -1
-    for brace in _BRACES.finditer(text):
-        if brace[0] != "}":
-            opened.append((brace.end(), brace[0] != "{"))
-        elif opened:
-            place, is_box = opened.pop()
-            if is_box and place > begin:
-                begin, end = place, brace.start()
-    return text[begin:end].strip() if begin >= 0 else None
 
 
 class Grader:
@@ -120,9 +87,9 @@ class Grader:
             return False
         if answer == gold:
             return True
-        if _PLAIN_NUMBER.fullmatch(answer) and _PLAIN_NUMBER.fullmatch(gold):
-            return Decimal(answer.replace(",", "")) == Decimal(gold.replace(",", ""))
-        return None
+        if max(len(answer), len(gold)) > LONGEST_READING:
+            return None
+        return same_by_reading(plain(answer), plain(gold))
 
     def _judge(self, tasks: Sequence[Sequence[Pair]]) -> list[tuple[Sequence[Pair], str]]:
         """Let the workers grade the pairs of each task; the unfinished tasks, with the cause."""
@@ -157,13 +124,10 @@ def _prepare_worker() -> None:
 
 def _verify(pairs: Sequence[tuple[str, str]], seconds: float) -> list[bool]:
     """The verdicts, in order. SIGPROF kills the process if one takes more than `seconds` of processor time."""
-    from math_verify import parse, verify
-
     verdicts = []
     for answer, gold in pairs:
         # The alarm of math-verify itself is handled only between two operations, and one multiplication can take forever.
         signal.setitimer(signal.ITIMER_PROF, seconds)
-        stated, wanted = (parse(f"${text.strip()}$", parsing_timeout=0) for text in (answer, gold))
-        verdicts.append(bool(verify(wanted, stated, timeout_seconds=None)))
+        verdicts.append(equal_expressions(plain(answer), plain(gold)))
     signal.setitimer(signal.ITIMER_PROF, 0)
     return verdicts

@@ -1,4 +1,4 @@
-r"""The second grader: the rules of the grader of the paper's authors, reimplemented.
+r"""The rules of the grader of the paper's authors, applied to both sides, reimplemented.
 
 Answers are normalised as text (units, percent, degrees, thousands, `x =`, mixed numbers) and then compared as text, as numbers,
 part by part, and by value. The rules are lenient, so use them together with `math-verify`: 50 equals 0.5 and 5000, 10000 equals
@@ -12,12 +12,11 @@ Source: `grader.py` and `normalizer.py` of the authors' public repository, which
 import cmath
 import math
 import re
-import zlib
-from collections.abc import Callable
 from functools import lru_cache
 
+from pqm.grading.evaluation import DEEPEST, Evaluated, NoExpressionError, parts
+
 LONGEST_ANSWER = 1_000  # characters; the authors have the same limit
-DEEPEST = 40  # nested brackets
 NUMBER_TOLERANCE, SYMBOL_TOLERANCE = 1e-4, 1e-9  # relative
 POINTS = 3  # points at which expressions with variables are compared
 
@@ -35,9 +34,7 @@ _ASSIGNED = re.compile(r"[A-Za-z](?:\([A-Za-z]\))?=")
 _BASE = re.compile(r"([0-9]+)_(?:[0-9]|\{[0-9]+\})")
 _SCALES = {"million": "*10^6", "billion": "*10^9", "trillion": "*10^12"}
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)")
-_MATRIX = re.compile(r"\\begin\{([pbv]?matrix)\}(.*)\\end\{\1\}")
 _BRACES = str.maketrans("", "", "{}()")
-_TOKEN = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+|\\[A-Za-z]+|[A-Za-z]+|\S")
 
 
 @lru_cache(maxsize=100_000)
@@ -78,152 +75,41 @@ def _same(answer: str, gold: str, depth: int) -> bool:
     if answer.lower() == gold.lower():
         return True
     if _NUMBER.fullmatch(answer) and _NUMBER.fullmatch(gold):
-        value, wanted = float(answer), float(gold)
-        return any(
-            math.isfinite(one) and math.isclose(one, value, rel_tol=NUMBER_TOLERANCE)
-            for one in (wanted / 100, wanted, wanted * 100)
-        )
+        return close_numbers(float(answer), float(gold))
     if answer.translate(_BRACES) == gold.translate(_BRACES):
         return True
-    parts, wanted_parts = _parts(answer), _parts(gold)
-    if len(wanted_parts) > 1 or len(parts) > 1:
-        return len(parts) == len(wanted_parts) and all(
-            _same(part, wanted_part, depth + 1) for part, wanted_part in zip(parts, wanted_parts)
+    mine, wanted_parts = _parts(answer), _parts(gold)
+    if len(wanted_parts) > 1 or len(mine) > 1:
+        return len(mine) == len(wanted_parts) and all(
+            _same(part, wanted_part, depth + 1) for part, wanted_part in zip(mine, wanted_parts)
         )
-    return _same_value(answer, gold)
+    return same_value(answer, gold)
+
+
+def close_numbers(answer: float, gold: float) -> bool:
+    """Whether two numbers are close, up to a factor of 100."""
+    return any(
+        math.isfinite(one) and math.isclose(one, answer, rel_tol=NUMBER_TOLERANCE) for one in (gold / 100, gold, gold * 100)
+    )
 
 
 def _parts(text: str) -> list[str]:
-    """The entries of a matrix, tuple, interval or list; the outer brackets are entries too if one of them is square."""
-    matrix = _MATRIX.fullmatch(text)
-    if matrix:
-        return re.split(r"\\\\|&", matrix[2])
-    inner = text[1:-1] if text[:1] in "([" and text[-1:] in ")]" else text
-    parts, depth, start = [], 0, 0
-    for place, character in enumerate(inner):
-        depth += (character in "([{") - (character in ")]}")
-        if character == "," and depth == 0:
-            parts.append(inner[start:place])
-            start = place + 1
-    parts.append(inner[start:])
-    if len(parts) > 1 and inner is not text and text[0] + text[-1] in ("[)", "(]", "[]"):
-        parts += [text[0], text[-1]]
-    return parts
+    """The parts of a matrix, tuple, interval or list; the outer brackets are parts too if one of them is square."""
+    found = parts(text)
+    brackets = text[:1] + text[-1:]
+    return [*found, *brackets] if len(found) > 1 and brackets in ("[)", "(]", "[]") else found
 
 
-def _same_value(answer: str, gold: str) -> bool:
+def same_value(answer: str, gold: str) -> bool:
     """Whether both are expressions with the same value at all points."""
     try:
         for point in range(POINTS):
-            mine, wanted = _Expression(answer, point), _Expression(gold, point)
+            mine, wanted = Evaluated(answer, point), Evaluated(gold, point)
             tolerance = SYMBOL_TOLERANCE if mine.has_variables or wanted.has_variables else NUMBER_TOLERANCE
-            if not cmath.isclose(mine.value, wanted.value, rel_tol=tolerance, abs_tol=1e-12) or not cmath.isfinite(wanted.value):
+            around_zero = 0.0 if mine.value and wanted.value else 1e-12
+            close = cmath.isclose(mine.value, wanted.value, rel_tol=tolerance, abs_tol=around_zero)
+            if not close or not cmath.isfinite(wanted.value):
                 return False
-    except (_NoExpressionError, ArithmeticError, ValueError):
+    except (NoExpressionError, ArithmeticError, ValueError):
         return False
     return True
-
-
-class _NoExpressionError(Exception):
-    pass
-
-
-_CONSTANTS: dict[str, complex] = {"\\pi": math.pi, "π": math.pi, "i": 1j, "e": math.e}
-_FUNCTIONS: dict[str, Callable[[complex], complex]] = {
-    "\\sin": cmath.sin, "\\cos": cmath.cos, "\\tan": cmath.tan, "\\cot": lambda x: 1 / cmath.tan(x),
-    "\\sec": lambda x: 1 / cmath.cos(x), "\\csc": lambda x: 1 / cmath.sin(x), "\\ln": cmath.log, "\\log": cmath.log,
-    "\\arcsin": cmath.asin, "\\arccos": cmath.acos, "\\arctan": cmath.atan, "\\exp": cmath.exp,
-}  # fmt: skip
-_WORDS = {name.removeprefix("\\"): name for name in (*_FUNCTIONS, "\\pi", "\\sqrt", "\\frac")}
-_SPELLINGS = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\cdot": "*", "\\times": "*", "\\div": "/", "×": "*", "·": "*", "−": "-"}
-_CLOSING = {"(": ")", "[": "]", "{": "}"}
-
-
-class _Expression:
-    """Evaluates an expression in LaTeX or plain notation at one of the fixed points."""
-
-    def __init__(self, text: str, point: int) -> None:
-        tokens = (_SPELLINGS.get(token, token) for token in _TOKEN.findall(text))
-        self._tokens = [_WORDS.get(token, token) for token in tokens][::-1]  # the next token is the last item
-        self._point, self._depth = point, 0
-        self.has_variables = False
-        self.value = self._sum()
-        if self._tokens:
-            raise _NoExpressionError
-
-    def _next(self) -> str:
-        return self._tokens[-1] if self._tokens else ""
-
-    def _take(self) -> str:
-        if not self._tokens:
-            raise _NoExpressionError
-        return self._tokens.pop()
-
-    def _sum(self) -> complex:
-        self._depth += 1
-        if self._depth > DEEPEST:
-            raise _NoExpressionError
-        value = self._product()
-        while self._next() in ("+", "-"):
-            value = value + self._product() if self._take() == "+" else value - self._product()
-        self._depth -= 1
-        return value
-
-    def _product(self) -> complex:
-        sign = 1
-        while self._next() in ("+", "-"):
-            sign = -sign if self._take() == "-" else sign
-        value = self._power()
-        while self._next() not in ("", "+", "-", ")", "]", "}"):
-            operator = self._take() if self._next() in ("*", "/") else "*"
-            value = value / self._power() if operator == "/" else value * self._power()
-        return sign * value
-
-    def _power(self) -> complex:
-        base = self._atom()
-        if self._next() != "^":
-            return base
-        self._take()
-        sign = -1 if self._next() == "-" and self._take() else 1
-        return complex(base ** (sign * self._atom()))
-
-    def _atom(self) -> complex:
-        token = self._take()
-        if token[0].isdecimal() or token[0] == ".":
-            return float(token)
-        if token in _CLOSING:
-            value = self._sum()
-            if self._take() != _CLOSING[token]:
-                raise _NoExpressionError
-            return value
-        if token == "\\frac":
-            return self._argument() / self._argument()
-        if token == "\\sqrt":
-            return cmath.sqrt(self._atom())
-        if token in _FUNCTIONS:
-            self._depth += 1
-            if self._depth > DEEPEST:
-                raise _NoExpressionError
-            value = _FUNCTIONS[token](self._power())
-            self._depth -= 1
-            return value
-        if token in _CONSTANTS:
-            return _CONSTANTS[token]
-        return self._variable(token)
-
-    def _argument(self) -> complex:
-        r"""The argument of a fraction: a group, or one digit (`\frac43` is four thirds)."""
-        token = self._next()
-        if len(token) > 1 and token.isdecimal():
-            self._tokens[-1:] = [token[1:], token[0]]
-        return self._atom()
-
-    def _variable(self, token: str) -> complex:
-        name = token.removeprefix("\\")
-        if not name.isascii() or not name.isalpha() or (token == name and len(name) > 2):  # longer names are words
-            raise _NoExpressionError
-        if token == name and len(name) == 2:
-            self._tokens.append(name[1])
-            return self._variable(name[0])
-        self.has_variables = True
-        return 0.5 + zlib.crc32(f"{name} at point {self._point}".encode()) / 2**32

@@ -4,11 +4,12 @@
 """
 
 import errno
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
+from pqm.io.finish_reason import finish_reasons
+from pqm.io.published_files import stand_in
 
 NO_ANSWER = "None"  # the gold answer of questions that cannot be answered
 NO_ERROR = -1  # the first error of a solution without a wrong step
@@ -25,16 +28,25 @@ Check = Callable[[Any], str | None]
 
 
 def _filled(value: Any) -> str | None:
-    return None if isinstance(value, str) and value.strip() else "expected text, found nothing"
+    return None if value.strip() else "expected text, found nothing"
+
+
+def _ended(value: Any) -> str | None:
+    return None if value in ("stop", "length") else f"expected stop or length, found {shortened(value)}"
 
 
 def _shares(values: Any) -> str | None:
-    wrong = [value for value in values if not 0 <= value <= 1]
+    wrong = [value for value in values if value is None or not 0 <= value <= 1]
     return f"expected labels in [0, 1], found {wrong[0]}" if wrong else None
 
 
+def _whole(values: Any) -> str | None:
+    missing = [place for place, value in enumerate(values) if value is None or value != value]
+    return f"expected a value at each place of the list, found nothing at place {missing[0]}" if missing else None
+
+
 def _numbers(values: Any) -> str | None:
-    wrong = [value for value in values if value != value or value in (float("inf"), float("-inf"))]
+    wrong = [value for value in values if value is None or not math.isfinite(value)]
     return f"expected finite numbers, found {wrong[0]}" if wrong else None
 
 
@@ -46,6 +58,9 @@ class Format:
         name: the name of the format, for messages.
         schema: the arrow schema.
         key: the columns that identify a row.
+        may_be_null: columns whose values may be missing. All other columns have a value in every row.
+        may_be_absent: columns that a file may lack. They are null then.
+        normalised: a function per column, called with the column's values and the file when a table is read.
         checks: a check per column, called with each value.
         same_length: list columns that have the same length in each row.
     """
@@ -53,6 +68,9 @@ class Format:
     name: str
     schema: pa.Schema
     key: tuple[str, ...]
+    may_be_null: tuple[str, ...] = ()
+    may_be_absent: tuple[str, ...] = ()
+    normalised: dict[str, Callable[[Iterable[object], Path], list[str]]] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     same_length: tuple[str, ...] = ()
 
@@ -72,6 +90,7 @@ QUESTIONS = Format(
         ]
     ),
     key=("question_id",),
+    may_be_null=("perturbation",),
     checks={"question": _filled, "answer": _filled},
 )
 ROLLOUTS = Format(
@@ -90,6 +109,9 @@ ROLLOUTS = Format(
         ]
     ),
     key=("question_id", "sample_id"),
+    may_be_null=("log_likelihood",),
+    normalised={"finish_reason": finish_reasons},
+    checks={"finish_reason": _ended},
 )
 LABELS = Format(
     "labels",
@@ -110,6 +132,7 @@ LABELS = Format(
         ]
     ),
     key=("prompt", "completions"),
+    may_be_null=("answer",),
     checks={"prompt": _filled, "labels": _shares, "soft_labels": _shares},
     same_length=("completions", "labels", "soft_labels"),
 )
@@ -124,10 +147,13 @@ GRADES = Format(
             ("correct", pa.bool_()),
             ("grader", pa.string()),
             ("second_correct", pa.bool_()),
+            ("rules_correct", pa.bool_()),
             ("first_error", pa.int64()),
         ]
     ),
     key=("question_id", "sample_id"),
+    may_be_null=("answer", "rules_correct", "first_error"),
+    may_be_absent=("rules_correct",),
 )
 SCORES = Format(
     "scores",
@@ -140,6 +166,7 @@ SCORES = Format(
         ]
     ),
     key=("question_id", "sample_id"),
+    may_be_null=("checkpoint",),
     checks={"step_scores": _numbers},
 )
 METRICS = Format(
@@ -162,12 +189,14 @@ METRICS = Format(
 )
 
 
-# File metadata of a table: the solution format that its steps were split with.
-_ATTRIBUTES = (b"solution_format",)
+# File metadata of a table: the solution format that its steps were split with, and the scale of its scores.
+_ATTRIBUTES = ("solution_format", "scale")
 
 
 def read(path: Path, table_format: Format) -> pd.DataFrame:
     """Read and check a table.
+
+    Missing texts and booleans become None, missing numbers NaN.
 
     Raises:
         PqmError: the file is missing, incomplete or empty, a column is missing or has another type, or a row fails a
@@ -178,43 +207,72 @@ def read(path: Path, table_format: Format) -> pd.DataFrame:
     except FileNotFoundError:
         raise PqmError(f"{path}: no such file; expected a {table_format.name} table") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise PqmError(f"{path}: not a complete parquet file, probably truncated while it was written ({error})") from None
-    missing = [name for name in table_format.schema.names if name not in table.column_names]
-    if missing:
-        raise PqmError(
-            f"{path}: column {missing[0]!r} is missing; a {table_format.name} table has {', '.join(table_format.schema.names)}"
-        )
-    attributes = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items() if key in _ATTRIBUTES}
-    try:
-        table = table.select(table_format.schema.names).cast(table_format.schema)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise PqmError(f"{path}: a column has another type than in a {table_format.name} table ({error})") from None
+        other = f"not a complete parquet file, probably truncated while it was written ({error})"
+        raise PqmError(f"{path}: {stand_in(path) or other}") from None
+    metadata = table.schema.metadata or {}
+    table = _cast(table, table_format, path)
     frame = table.to_pandas()
-    frame.attrs = attributes
+    for column in table_format.schema:
+        if table[column.name].null_count and (pa.types.is_string(column.type) or pa.types.is_boolean(column.type)):
+            frame[column.name] = pd.Series(table[column.name].to_pylist(), dtype=object)  # pandas has NaN for a missing text
+    for name, normal in table_format.normalised.items():
+        frame[name] = normal(frame[name], path)
+    frame.attrs = {name: metadata[name.encode()].decode() for name in _ATTRIBUTES if name.encode() in metadata}
     check(frame, table_format, path)
     return frame
 
 
+def _cast(table: pa.Table, table_format: Format, path: Path) -> pa.Table:
+    """The columns of the format with its types."""
+    _expect_columns(table.column_names, table_format, path)
+    columns = []
+    for column in table_format.schema:
+        if column.name not in table.column_names:
+            columns.append(pa.nulls(len(table), column.type))
+            continue
+        found = table[column.name]
+        try:
+            if pa.types.is_boolean(column.type) and (pa.types.is_integer(found.type) or pa.types.is_floating(found.type)):
+                found = found.cast(pa.int64()).cast(pa.string())  # of numbers, only 1 and 0 are booleans
+            columns.append(found.cast(column.type))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+            raise PqmError(
+                f"{path}: column {column.name!r} has another type than in a {table_format.name} table"
+                f" ({found.type}, expected {column.type}: {shortened(str(error))})"
+            ) from None
+    return pa.table(columns, schema=table_format.schema)
+
+
+def _expect_columns(found: Iterable[str], table_format: Format, path: Path) -> None:
+    names = [name for name in table_format.schema.names if name not in table_format.may_be_absent]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise PqmError(f"{path}: column {missing[0]!r} is missing; a {table_format.name} table has {', '.join(names)}")
+
+
 def check(frame: pd.DataFrame, table_format: Format, path: Path) -> None:
-    """Check that a table is not empty and that its rows follow the format.
+    """Check that a table has all columns, is not empty and that its rows follow the format.
 
     Raises:
         PqmError: the message names the first row with a fault.
     """
+    _expect_columns(frame.columns, table_format, path)
     if frame.empty:
         raise PqmError(f"{path}: no rows; expected at least one row of {table_format.name}")
+    for column in table_format.schema:
+        if column.name not in (*table_format.may_be_null, *table_format.may_be_absent):
+            missing = frame[column.name].isna().to_numpy()
+            if missing.any():
+                kind = "a list" if pa.types.is_list(column.type) else "a value"
+                raise PqmError(f"{path}: row {int(missing.argmax())}, {column.name}: expected {kind}, found nothing")
 
     def place(row: int) -> str:
         if "sample_id" not in table_format.key:
             return f"row {row}"
-        return f"row {row} (question {frame['question_id'].iloc[row]!r}, sample {frame['sample_id'].iloc[row]})"
+        return f"row {row} (question {shortened(frame['question_id'].iloc[row])}, sample {frame['sample_id'].iloc[row]})"
 
     lists = [column.name for column in table_format.schema if pa.types.is_list(column.type)]
-    for column in lists:
-        for row, value in enumerate(frame[column]):
-            if value is None or isinstance(value, float):
-                raise PqmError(f"{path}: {place(row)}, {column}: expected a list, found nothing")
-    for column, complaint in table_format.checks.items():
+    for column, complaint in [*table_format.checks.items(), *((name, _whole) for name in lists)]:
         for row, value in enumerate(frame[column]):
             if message := complaint(value):
                 raise PqmError(f"{path}: {place(row)}, {column}: {message}")
@@ -226,19 +284,23 @@ def check(frame: pd.DataFrame, table_format: Format, path: Path) -> None:
     keys = frame[list(table_format.key)].map(lambda value: value if isinstance(value, (str, int, float)) else tuple(value))
     twice = keys.duplicated()
     if twice.any():
-        key = ", ".join(map(str, keys[twice].iloc[0]))
-        raise PqmError(f"{path}: row {int(twice.argmax())}: duplicate key ({key})")
+        key = keys[twice].iloc[0]
+        same = int((keys == key).all(axis=1).argmax())
+        names = ", ".join(f"{name} {shortened(value)}" for name, value in key.items())
+        raise PqmError(f"{path}: row {int(twice.argmax())}: duplicate key, the same as row {same} ({names})")
 
 
 def write(frame: pd.DataFrame, table_format: Format, path: Path) -> None:
-    """Check a table and write it atomically, with its `solution_format` attribute.
+    """Check a table and write it atomically, with its attributes `solution_format` and `scale`.
 
     Raises:
         PqmError: see `check`; or the disk is full.
     """
     check(frame, table_format, path)
-    table = pa.Table.from_pandas(frame[table_format.schema.names], schema=table_format.schema, preserve_index=False)
-    table = table.replace_schema_metadata({key: value for key, value in frame.attrs.items() if key.encode() in _ATTRIBUTES})
+    table = pa.Table.from_pandas(
+        frame.reindex(columns=table_format.schema.names), schema=table_format.schema, preserve_index=False
+    )
+    table = table.replace_schema_metadata({key: value for key, value in frame.attrs.items() if key in _ATTRIBUTES})
     with whole_file(path) as part:
         pq.write_table(table, part)
 
@@ -272,14 +334,26 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         with _disk_errors(path):
             yield part
-            if path.exists():
-                os.replace(path, earlier)
-            os.replace(part, path)
+            _put_folder(part, path, earlier)
     finally:
         if earlier.exists() and not path.exists():
             os.replace(earlier, path)
         for folder in (part, earlier):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _put_folder(part: Path, path: Path, earlier: Path) -> None:
+    """Rename `part` to `path`. A folder that is there, perhaps one that another process put there just now, is moved aside."""
+    while True:
+        try:
+            os.replace(part, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        shutil.rmtree(earlier, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            os.replace(path, earlier)
 
 
 @contextmanager

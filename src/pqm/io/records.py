@@ -1,6 +1,5 @@
 """Rows of published data from a local file, a data set of the hub, or a file inside a package."""
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ from typing import Any, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pqm.errors import PqmError
-from pqm.io.published_files import missing_file
+from pqm.errors import PqmError, shortened
+from pqm.io.published_files import missing_file, stand_in
 from pqm.study.sources import FileSource, HubSource, PackageSource
 
 Record = dict[str, Any]
@@ -45,7 +44,7 @@ def read_records(source: FileSource | HubSource | PackageSource, published: Path
     path = _file(source, published)
     if isinstance(source, FileSource) and not path.exists():
         raise PqmError(missing_file(path, source.format))
-    return Records(str(path), _parquet(path) if path.suffix == ".parquet" else _json(path))
+    return Records(str(path), _parquet(path) if path.suffix == ".parquet" else read_json(path))
 
 
 def _file(source: FileSource | HubSource | PackageSource, published: Path) -> Path:
@@ -63,34 +62,34 @@ def _file(source: FileSource | HubSource | PackageSource, published: Path) -> Pa
 
 
 def read_json_lines(path: Path) -> Iterator[tuple[int, Record]]:
-    """Each line's number (from 0) and object."""
+    """Each row's number (from 0) and object; blank lines have no number."""
     number = -1
     with _opened(path) as lines:
-        for number, line in enumerate(lines):
+        for number, line in enumerate(filter(None, map(_stripped, lines))):
             try:
                 record = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:
                 raise PqmError(f"{path}: row {number}: not JSON ({error})") from None
             yield number, _object(record, path, number)
     if number < 0:
         raise PqmError(f"{path}: the file is empty; expected one JSON object per line")
 
 
-def _json(path: Path) -> Iterator[tuple[int, Record]]:
+def read_json(path: Path) -> Iterator[tuple[int, Record]]:
     """Read JSON lines, or one JSON text: a list of objects, or a single object over several lines."""
     with _opened(path) as lines:
-        first = lines.readline()
+        first = next(filter(None, map(_stripped, lines)), "{}")
     try:
-        object_per_line = isinstance(json.loads(first or "{}"), dict)
-    except json.JSONDecodeError:
+        object_per_line = isinstance(json.loads(first), dict)
+    except (ValueError, RecursionError):
         object_per_line = False
     if object_per_line:
         yield from read_json_lines(path)
         return
     with _opened(path) as lines:
         try:
-            whole = json.load(lines)
-        except json.JSONDecodeError as error:
+            whole = json.loads(_stripped(lines.read()))
+        except (ValueError, RecursionError) as error:
             raise PqmError(f"{path}: neither JSON lines nor one JSON text ({error})") from None
     for number, record in enumerate(whole if isinstance(whole, list) else [whole]):
         yield number, _object(record, path, number)
@@ -98,36 +97,59 @@ def _json(path: Path) -> Iterator[tuple[int, Record]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, Record]]:
     try:
+        _refuse_stand_in(path)
         with pq.ParquetFile(path) as file:
             rows = (row for batch in file.iter_batches(ROWS_PER_BATCH) for row in batch.to_pylist())
             yield from enumerate(rows)
     except FileNotFoundError:
         raise _missing(path) from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
         raise PqmError(f"{path}: not a complete parquet file ({error})") from None
+
+
+def _stripped(text: str) -> str:
+    """A text without the white space around it, and without a byte-order mark."""
+    return text.strip("\ufeff \t\r\n")
 
 
 def _object(record: Any, path: Path, number: int) -> Record:
     if not isinstance(record, dict):
         raise PqmError(f"{path}: row {number}: expected a JSON object, found {type(record).__name__}")
+    for key, value in record.items():
+        if not _is_unicode([key, value]):
+            raise PqmError(
+                f"{path}: row {number}, {shortened(key)}: half of a surrogate pair (\\ud800 to \\udfff) is no character"
+            )
     return record
+
+
+def _is_unicode(value: Any) -> bool:
+    """Whether every text in a JSON value can be written to a file; JSON can also contain halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return all(_is_unicode(key) and _is_unicode(item) for key, item in value.items())
+    return not isinstance(value, list) or all(map(_is_unicode, value))
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     """Open a text file; only a line feed ends a line, because texts may contain other separators."""
     try:
+        _refuse_stand_in(path)
         with path.open(encoding="utf-8", newline="\n") as stream:
             yield stream
     except FileNotFoundError:
         raise _missing(path) from None
     except UnicodeDecodeError:
         raise PqmError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise PqmError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def question_hash(question: str) -> str:
-    """A hash of 12 hexadecimal digits, the same for all published solutions of a question."""
-    return hashlib.sha256(question.encode()).hexdigest()[:12]
+def _refuse_stand_in(path: Path) -> None:
+    if found := stand_in(path):
+        raise PqmError(f"{path}: {found}")
 
 
 def _missing(path: Path) -> PqmError:

@@ -1,11 +1,13 @@
 """A cache for the shards of unfinished outputs, from which an interrupted job resumes.
 
 The key of a cache is a hash of everything that its content depends on: the settings, the bytes of the inputs and the code. Shards
-of the same output with another key are outdated, and are removed.
+of the same output with another key are outdated, and are removed. A lock per output keeps a second job that makes it waiting until
+the first has ended.
 """
 
 import glob
 import hashlib
+import os
 import shutil
 import signal
 import sys
@@ -19,13 +21,17 @@ import pandas as pd
 from pydantic import BaseModel
 
 from pqm.io import formats
+from pqm.io.file_lock import FileLock
 from pqm.progress import progress, say
 
 Item = TypeVar("Item")
 
 
 class ShardCache:
-    """The shards of one output, in a folder inside `root`.
+    """The shards of one output, in a folder inside `root`, for this process alone until `finish`.
+
+    The processes of one distributed training share it: the first of them (`RANK` is 0) holds the lock and removes what must be
+    removed.
 
     Args:
         stage: the stage, which names the subfolder.
@@ -34,22 +40,24 @@ class ShardCache:
     """
 
     def __init__(self, root: Path, stage: str, output: Path, settings: Sequence[BaseModel | str], inputs: Iterable[Path]) -> None:
-        digest = hashlib.sha256(code_hash().encode())
-        for setting in settings:
-            digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")
-        for path in inputs:
-            digest.update(content_hash(path).encode())
-        name = f"{output.name}-{hashlib.sha256(str(output).encode()).hexdigest()[:8]}"
-        self.path = root / stage / f"{name}@{digest.hexdigest()[:16]}"
-        for other in self.path.parent.glob(f"{glob.escape(name)}@*"):
-            if other != self.path:
-                say(f"removed {other}: its settings, inputs or code have changed")
-                shutil.rmtree(other, ignore_errors=True)
-        self.path.mkdir(parents=True, exist_ok=True)
+        folder, name = root / stage, f"{output.name}-{hashlib.sha256(os.path.abspath(output).encode()).hexdigest()[:8]}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock: FileLock | None = None
+        if os.environ.get("RANK", "0") == "0":
+            self._lock = FileLock(folder / f"{name}.lock", f"waiting for another job that makes {output}")
+        self.path = folder / f"{name}@{_key(settings, inputs)}"
+        if self._lock is not None:
+            for other in folder.glob(f"{glob.escape(name)}@*"):
+                if other != self.path:
+                    say(f"removed {other}: its settings, inputs or code have changed")
+                    shutil.rmtree(other, ignore_errors=True)
+        self.path.mkdir(exist_ok=True)
 
     def finish(self) -> None:
-        """Remove the shards, after the output is written."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the shards and end the lock, after the output is written."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            self._lock.release()
 
     def table_by_shards(
         self, items: Sequence[Item], make: Callable[[Item], list[dict[str, Any]]], title: str, unit: str
@@ -69,6 +77,16 @@ class ShardCache:
                     pd.DataFrame(make(item)).to_pickle(part)
             parts.append(pd.read_pickle(path))
         return pd.concat([part for part in parts if not part.empty] or [pd.DataFrame()], ignore_index=True)
+
+
+def _key(settings: Sequence[BaseModel | str], inputs: Iterable[Path]) -> str:
+    """A hash of everything that the shards depend on, 16 hexadecimal digits."""
+    digest = hashlib.sha256(code_hash().encode())
+    for setting in settings:
+        digest.update((setting.model_dump_json() if isinstance(setting, BaseModel) else setting).encode() + b"\n")
+    for path in inputs:
+        digest.update(content_hash(path).encode())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager
@@ -100,14 +118,6 @@ def content_hash(path: Path) -> str:
         if file.is_file():
             digest.update(f"{file.relative_to(path).as_posix()}\0{content_hash(file)}".encode())
     return digest.hexdigest()
-
-
-def checkpoint_hash(checkpoint: Path) -> str:
-    """A short hash of a checkpoint's weights, 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for file in sorted(checkpoint.glob("*.safetensors")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @cache

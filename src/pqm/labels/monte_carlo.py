@@ -1,8 +1,9 @@
 """Stage `labels`: Monte Carlo labels of steps, which measure how often a completer reaches the right answer from a step.
 
-A prefix (question and steps up to t) is completed k times. The hard label of step t is 1 if any completion is right. The soft
-label is the share of right completions (Math-Shepherd's estimate of sigma(Q)). A complete solution needs no completion: the label
-of its last step is the solution's own grade.
+A prefix (question and steps up to t) is completed k times. A completion is right if the prefix and the completion together state
+the right answer, because the prefix may state it already. The hard label of step t is 1 if any completion is right. The soft label
+is the share of right completions (Math-Shepherd's estimate of sigma(Q)). A complete solution needs no completion: the label of its
+last step is the solution's own grade.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from pqm.errors import PqmError
-from pqm.grading.grader import Grader, extract_answer
+from pqm.errors import PqmError, shortened
+from pqm.grading.extraction import extract_answer
+from pqm.grading.grader import Grader
 from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models.policy import load_policy
@@ -138,7 +140,7 @@ class MonteCarloLabeller:
         self.solutions = self._distinct_solutions()
 
     def _distinct_solutions(self) -> dict[str, pd.DataFrame]:
-        """The distinct solutions of each question, without those that have no steps."""
+        """The distinct solutions of each question, without those that have no steps; a finished one is kept before a truncated."""
         rollouts = self.sources.rollouts
         parts = [formats.read(path, formats.ROLLOUTS).assign(policy=policy) for policy, path in rollouts.items()]
         for part, path in zip(parts, rollouts.values()):
@@ -146,10 +148,12 @@ class MonteCarloLabeller:
         solutions = pd.concat(parts, ignore_index=True)
         unknown = set(solutions["question_id"]) - set(self.questions["question_id"])
         if unknown:
-            raise PqmError(f"{self.sources.questions}: question {min(unknown)!r} is missing, which the rollouts answer")
+            raise PqmError(f"{self.sources.questions}: question {shortened(min(unknown))} is missing, which the rollouts answer")
         solutions["steps"] = solutions["steps"].map(tuple)
-        solutions = solutions[solutions["steps"].map(len) > 0].drop_duplicates(["question_id", "steps"])
-        return dict(tuple(solutions.groupby("question_id")))
+        solutions = solutions[solutions["steps"].map(len) > 0]
+        finished_first = solutions.sort_values("finish_reason", key=lambda reason: reason != "stop", kind="stable")
+        distinct = finished_first.drop_duplicates(["question_id", "steps"]).sort_index()
+        return dict(tuple(distinct.groupby("question_id")))
 
     def label(self, cache: ShardCache) -> pd.DataFrame:
         """Compute the label table.
@@ -200,8 +204,9 @@ class MonteCarloLabeller:
             for prefix in prefixes
         ]
         groups = self.engine.sample(requests, config.temperature, config.max_new_tokens, config.seed, config.rows)
-        completed = [one for group in groups for one in group]
-        right = iter(self.grader([(_stated(one.text, one.finish_reason), question.answer) for one in completed]))
+        written = ["".join(step + self.format.step_separator for step in prefix) for prefix in prefixes]
+        whole = [(before + one.text, one.finish_reason) for before, group in zip(written, groups) for one in group]
+        right = iter(self.grader([(_stated(*one), question.answer) for one in whole]))
         return [[Outcome(next(right), one.n_tokens) for one in group] for group in groups]
 
 

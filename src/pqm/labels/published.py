@@ -1,6 +1,5 @@
 """Readers of published labels as label tables: Math-Shepherd, PRM800K, and stepwise rows {prompt, completions, labels}."""
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,14 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from pqm.errors import PqmError
-from pqm.grading.grader import extract_answer
-from pqm.io.records import Record, Records, question_hash, read_records
+from pqm.errors import PqmError, shortened
+from pqm.grading.extraction import extract_answer
+from pqm.hashes import question_hash
+from pqm.io.records import Record, Records, read_records
+from pqm.problems.published_values import truth_value
 from pqm.progress import say
 from pqm.solution_format import split_at_headings
 from pqm.study.labels import ExpectedCounts, PublishedLabelsConfig
 
-STEP_TAG = re.compile(r"\s*(?<!\w)ки(?!\w)")  # the end of a step in Math-Shepherd; inside a word it is ordinary text
+STEP_TAG = "ки"  # the end of a step in Math-Shepherd
 
 
 @dataclass(frozen=True)
@@ -117,20 +118,22 @@ def _row(one: Labelled, file_format: str, method: str) -> dict[str, Any]:
 def _math_shepherd(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
     """Read rows {input, label}: a question and steps `Step 1: .. ки`, and the same text with + or - in place of ки.
 
-    The same rows are skipped as by the paper's authors; steps are numbered again.
+    As in the authors' code: blank parts of the input are left out before the first part counts as the question, every ки is
+    removed (also inside a word), steps are numbered again, and the same rows are skipped.
     """
     for number, record in records.rows:
         text, labelled = _texts(records, number, record, "input", "label")
-        question, *steps = split_at_headings(text)
+        parts = [part for part in split_at_headings(text) if part.strip()]
         signs = [part.strip()[-1:] for part in split_at_headings(labelled)[1:]]
-        if not steps:
-            left_out["without steps"] += 1
+        if len(parts) < 2:
+            left_out["without a question or without steps"] += 1
         elif not set(signs) <= {"+", "-"}:
             left_out["with a label that ends in neither + nor -"] += 1
-        elif len(signs) != len(steps):
+        elif len(signs) != len(parts) - 1:
             left_out["with more or fewer labels than steps"] += 1
         else:
-            numbered = [f"Step {place}: {STEP_TAG.sub('', step).strip()}" for place, step in enumerate(steps, start=1)]
+            question, *steps = parts
+            numbered = [f"Step {place}: {step.replace(STEP_TAG, '').strip()}" for place, step in enumerate(steps, start=1)]
             yield Labelled(question.strip(), numbered, [float(sign == "+") for sign in signs], signs[-1] == "+")
 
 
@@ -144,6 +147,8 @@ def _prm800k(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
     for number, record in records.rows:
         try:
             question, steps, ending = record["question"]["problem"], record["label"]["steps"], record["label"]["finish_reason"]
+            if not question.strip():
+                raise PqmError(f"{records.origin}: row {number}: the problem is empty; expected a text")
             if ending == "bad_problem":
                 left_out["about a bad problem"] += 1
                 continue
@@ -162,6 +167,8 @@ def _paths(question: str, steps: list[Record], solved: bool) -> Iterator[Labelle
     labels: list[float] = []
     for step in steps:
         completions, chosen, human = step["completions"] or [], step["chosen_completion"], step["human_completion"]
+        if chosen is not None and chosen not in range(len(completions)):
+            raise IndexError(chosen)
         others = [one for place, one in enumerate(completions) if place != chosen and one["rating"] is not None]
         for other in others:
             yield Labelled(question.strip(), [*path, other["text"].strip()], [*labels, _rated(other)], False)
@@ -182,7 +189,7 @@ def _paths(question: str, steps: list[Record], solved: bool) -> Iterator[Labelle
 
 def _rated(completion: Record) -> float:
     rating = completion["rating"]
-    if rating not in (-1, 0, 1):
+    if isinstance(rating, bool) or rating not in (-1, 0, 1):
         raise TypeError(rating)
     return float(rating >= 0)
 
@@ -192,23 +199,33 @@ def _stepwise(records: Records, left_out: Counter[str]) -> Iterator[Labelled]:
     for number, record in records.rows:
         where = f"{records.origin}: row {number}"
         (question,) = _texts(records, number, record, "prompt")
-        steps, labels = record.get("completions"), record.get("labels")
-        if not isinstance(steps, list) or not isinstance(labels, list) or not all(isinstance(step, str) for step in steps):
+        steps, values = record.get("completions"), record.get("labels")
+        if not question.strip():
+            raise PqmError(f"{where}: the prompt is empty; expected a text")
+        if not isinstance(steps, list) or not isinstance(values, list) or not all(isinstance(step, str) for step in steps):
             raise PqmError(f"{where}: expected completions, a list of texts, and labels, a list of the same length")
-        if len(steps) != len(labels):
-            raise PqmError(f"{where}: {len(steps)} completions but {len(labels)} labels; expected the same number")
-        if not all(isinstance(label, bool | int | float) and 0 <= label <= 1 for label in labels):
-            raise PqmError(f"{where}: expected labels true, false or in [0, 1], found {labels}")
+        if len(steps) != len(values):
+            raise PqmError(f"{where}: {len(steps)} completions but {len(values)} labels; expected the same number")
         if not steps:
             left_out["without steps"] += 1
             continue
-        yield Labelled(question.strip(), steps, [float(label) for label in labels], labels[-1] > 0)
+        labels = [_label(where, value) for value in values]
+        yield Labelled(question.strip(), steps, labels, labels[-1] > 0)
+
+
+def _label(where: str, value: object) -> float:
+    if isinstance(value, int | float) and 0 <= value <= 1:
+        return float(value)
+    try:
+        return float(truth_value(value))
+    except ValueError:
+        raise PqmError(f"{where}: expected labels true, false or in [0, 1], found {shortened(value)}") from None
 
 
 def _texts(records: Records, number: int, record: Record, *keys: str) -> list[str]:
     for key in keys:
         if not isinstance(record.get(key), str):
-            raise PqmError(f"{records.origin}: row {number}: expected {key!r}, a text, found {record.get(key)!r}")
+            raise PqmError(f"{records.origin}: row {number}: expected {key!r}, a text, found {shortened(record.get(key))}")
     return [record[key] for key in keys]
 
 

@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
 def theorem(scores: Tensor, labels: Tensor, zeta: Margin, normalizer: Normalizer = "factors") -> Tensor:
     """Eq. 9: the sum of Eq. 10 and the ranking among the wrong steps, divided by the number of steps; shape [trajectories]."""
-    import math
-
     import torch
 
-    from pqm.losses.common.ranking import OFFICIAL_EPSILON, correct_factors, log_of_nothing
+    from pqm.losses.common.ranking import correct_factors, log_of_nothing, with_official_epsilon
     from pqm.losses.common.steps import as_float
 
+    official = normalizer == "official"
     scores, correct, wrong = as_float(scores), labels == 1, labels == 0
-    falling = torch.logcumsumexp(torch.where(wrong, scores, log_of_nothing(scores)).flip(1), dim=1).flip(1)
-    if normalizer == "official":
-        falling = torch.logaddexp(falling, torch.full_like(falling, math.log(OFFICIAL_EPSILON)))
-    total = correct_factors(scores, correct, wrong, zeta, normalizer) + torch.where(wrong, falling - scores, 0).sum(dim=1)
     steps = (correct | wrong).sum(dim=1)
+    falling = torch.logcumsumexp(torch.where(wrong, scores, log_of_nothing(scores)).flip(1), dim=1).flip(1)
+    if official:  # in their code, a wrong step in the last slot of a batch is left out, so that its loss depends on the batch
+        falling = with_official_epsilon(falling)
+    ranked = correct_factors(scores, correct, wrong, zeta, normalizer, counted_twice=official)
+    if official:  # their code divides this part by the number of steps plus 1
+        ranked = ranked * steps / (steps + 1)
+    total = ranked + torch.where(wrong, falling - scores, 0).sum(dim=1)
     return torch.where(steps > 0, total / steps.clamp(min=1), 0)
 
 

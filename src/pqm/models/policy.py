@@ -1,9 +1,10 @@
-"""Loading a policy: an engine that samples, from the policy's own weights or a server."""
+"""Loading a policy: the engine that samples from it, a module of `pqm.models.sampling` found by name."""
 
+from importlib import import_module
 from pathlib import Path
 
-from pqm.models.sampling.engine import Engine
-from pqm.models.server import is_served
+from pqm.models.engine_settings import engine_of
+from pqm.models.sampling.engine import Engine, EngineClass
 from pqm.solution_format import SolutionFormat
 
 
@@ -16,13 +17,8 @@ def load_policy(folder: Path, threads: int = 1, server: Path | None = None) -> t
         server: the file written by `pqm policies serve`, if the policy's server is started by a command.
 
     Raises:
-        PqmError: the folder is no policy, or its server does not respond.
+        PqmError: the folder is no policy, the engine cannot sample from its model, or its server does not respond.
     """
     solution_format = SolutionFormat.load(folder)  # first, because its error message is clear if the folder is missing
-    if is_served(folder):
-        from pqm.models.sampling.openai_engine import OpenAIEngine
-
-        return OpenAIEngine(folder, server), solution_format
-    from pqm.models.sampling.transformers_engine import TransformersEngine
-
-    return TransformersEngine(folder, threads), solution_format
+    engine: EngineClass = import_module(f"pqm.models.sampling.{engine_of(folder)}_engine").ENGINE
+    return engine(folder, threads, server), solution_format

@@ -7,13 +7,15 @@ attends only to the question and to its ancestors, so the result is the same as 
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from pqm.models.reward_model import Encoded, head
+from pqm.models.architecture import layer_windows, masks_by_layer, text_config
+from pqm.models.reward_model import Encoded, head, step_logits
 
 # Size of a tree, in lengths of the longest solution. Larger trees share more tokens, but need longer attention masks.
 SOLUTIONS_PER_TREE = 4
@@ -138,21 +140,24 @@ def _batch(trees: list[PrefixTree], prompt_tokens: int) -> TreeBatch:
     return TreeBatch(trees, tokens, depths, mask)
 
 
-def _read(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTree, Tensor]]:
+def read_trees(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTree, Tensor]]:
     """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden]."""
     if not trees.batches:
         return
-    device, length = model.device, len(trees.prompt)
-    cache = DynamicCache(config=model.config)
+    device, length, windows = model.device, len(trees.prompt), layer_windows(model)
+    cache = DynamicCache()  # without the config, so that layers with a sliding window forget nothing that a tree needs
     prompt = torch.tensor([trees.prompt], device=device)
     first = model.base_model(input_ids=prompt, past_key_values=cache, use_cache=True).last_hidden_state[0, -1:]
     for batch in trees.batches:
         shared = copy.deepcopy(cache)
         shared.batch_repeat_interleave(len(batch.trees))
+        positions = (length + batch.depths).to(device)
+        before = torch.arange(length, device=device).expand(len(batch.trees), -1)
+        mask = batch.mask.to(device, model.dtype)
         output = model.base_model(
             input_ids=batch.tokens.to(device),
-            position_ids=(length + batch.depths).to(device),
-            attention_mask=batch.mask.to(device, model.dtype),
+            position_ids=positions,
+            attention_mask=masks_by_layer(windows, mask, positions, torch.cat([before, positions], dim=1)),
             past_key_values=shared,
             use_cache=True,
         )
@@ -160,12 +165,17 @@ def _read(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTr
             yield tree, torch.cat([first, hidden[: len(tree.tokens)]])
 
 
+def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The outputs of a reward model's head, shape [.., 1 or 2]."""
+    return cast(Tensor, head(model)(hidden))
+
+
 @torch.inference_mode()
 def step_scores(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The step scores of each solution: logits, or running products if the checkpoint's config sets them."""
     scores: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in _read(model, trees):
-        values = head(model)(hidden).float().squeeze(-1).tolist()
+    for tree, hidden in read_trees(model, trees):
+        values = step_logits(score_outputs(model, hidden).float()).tolist()
         for solution, path in tree.paths.items():
             scores[solution] = [values[path[end - len(trees.prompt)]] for end in solution.step_ends]
     if getattr(model.config, "step_scores", "logit") == "running-product":
@@ -179,12 +189,19 @@ def running_product(logits: Sequence[float]) -> list[float]:
     return list((log_products - np.log(-np.expm1(np.minimum(log_products, -1e-300)))).tolist())
 
 
+def token_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
+    """The logits of the next token, shape [.., vocabulary]; Gemma 2 limits them smoothly to `final_logit_softcapping`."""
+    logits = cast(Tensor, model.get_output_embeddings()(hidden).float())
+    cap = getattr(text_config(model), "final_logit_softcapping", None)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
 @torch.inference_mode()
 def log_likelihoods(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The log likelihood of each solution up to the end of each step under a language model, given the prompt."""
     sums: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in _read(model, trees):
-        logits = model.get_output_embeddings()(hidden[tree.parents]).float()
+    for tree, hidden in read_trees(model, trees):
+        logits = token_logits(model, hidden[tree.parents])
         gains = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(tree.tokens, device=logits.device).unsqueeze(1))
         nodes = gains.squeeze(1).double().cpu()
         for solution, path in tree.paths.items():

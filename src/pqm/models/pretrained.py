@@ -36,35 +36,46 @@ def write_pretrained_backbone(config: BackboneConfig, folder: Path) -> None:
     """Fetch the model into the new folder `folder`, and add the step token to its tokenizer if the settings ask for it.
 
     Raises:
-        PqmError: as `write_pretrained_policy`; or the step token is not a single token of the tokenizer.
+        PqmError: as `write_pretrained_policy`; or the step token is not a single token of the tokenizer, or is one and would be
+            added.
     """
-    from pqm.models.reward_model import Encoder
-
     folder.mkdir(parents=True)
     tokenizer = _fetch(config, folder)
     assert config.format is not None
+    step_token = config.format.step_token
+    expect_step_token(tokenizer, step_token, config.add_step_token)
     if config.add_step_token:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
-        add_step_token(model, tokenizer, config.format.step_token)
+        add_step_token(model, tokenizer, step_token)
         for old in folder.glob("*.safetensors*"):
             old.unlink()
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def expect_step_token(tokenizer: PreTrainedTokenizerBase, token: str, added: bool) -> None:
+    """Check that a step token is a single token of the tokenizer, or, if it will be added, that it is none.
+
+    Raises:
+        PqmError: it is not; the message says what to do.
+    """
+    from pqm.models.reward_model import step_token_id
+
     try:
-        Encoder(tokenizer, config.format)
+        step_token_id(tokenizer, token)
     except PqmError as error:
-        raise PqmError(f"{error}; `add_step_token: true` adds it as a new token") from None
+        if not token or token in tokenizer.get_vocab():  # a name in the vocabulary that stands for another text, such as Ċ
+            raise PqmError(f"{error}; use another step token, because this one cannot be added either") from None
+        if not added:
+            raise PqmError(f"{error}; `add_step_token: true` adds it as a new token") from None
+        return
+    if added:
+        raise PqmError(f"the tokenizer already contains the step token {token!r}; remove add_step_token")
 
 
 def add_step_token(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, token: str) -> None:
-    """Add `token` to the tokenizer and the model. Its initial input and output embeddings are the mean of all others.
-
-    Raises:
-        PqmError: the tokenizer already contains the token.
-    """
+    """Add `token` to the tokenizer and the model. Its initial input and output embeddings are the mean of all others."""
     known = len(tokenizer)
-    if token in tokenizer.get_vocab():
-        raise PqmError(f"the tokenizer already contains the step token {token!r}; remove add_step_token")
     tokenizer.add_tokens([token], special_tokens=True)
     if known >= cast(Tensor, model.get_input_embeddings().weight).shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -1,6 +1,7 @@
 """A reward model: the body of a language model with a linear head, which is read at the end of each step.
 
-It is an `AutoModelForTokenClassification` with one label and no bias, so a checkpoint can be loaded with plain `transformers`.
+It is an `AutoModelForTokenClassification` with one label, so a checkpoint can be loaded with plain `transformers`. A checkpoint
+with two labels (wrong and right, as TRL trains them) is read as well: its step logit is the difference of the two logits.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from transformers import (
 from transformers.utils import logging
 
 from pqm.errors import PqmError
+from pqm.models.architecture import expect_class
+from pqm.models.tokenizing import token_ids
 from pqm.solution_format import SolutionFormat
 
 
@@ -42,17 +45,11 @@ class Encoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase, solution_format: SolutionFormat) -> None:
         self._tokenizer, self._format = tokenizer, solution_format
         self._pieces: dict[str, list[int]] = {}
-        closing = self._encode(solution_format.step_token)
-        if closing == [tokenizer.unk_token_id] and solution_format.step_token != tokenizer.unk_token:
-            raise PqmError(f"the tokenizer does not contain the step token {solution_format.step_token!r}")
-        if len(closing) != 1:
-            raise PqmError(
-                f"the tokenizer splits the step token {solution_format.step_token!r} into {len(closing)}; expected one token"
-            )
+        self._step_token = step_token_id(tokenizer, solution_format.step_token)
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._pieces:
-            self._pieces[text] = list(self._tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
+            self._pieces[text] = token_ids(self._tokenizer, text) if text else []
         return self._pieces[text]
 
     def __call__(self, question: str, steps: Sequence[str]) -> Encoded:
@@ -61,21 +58,49 @@ class Encoder:
         for index, step in enumerate(steps):
             if index:
                 tokens += self._encode(self._format.between_steps)
-            tokens += self._encode(step) + self._encode(self._format.step_token)
+            tokens += [*self._encode(step), self._step_token]
             ends.append(len(tokens) - 1)
         return Encoded(tuple(tokens), tuple(ends))
 
 
-def reward_model(backbone: Path, seed: int, scores: str = "logit") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def step_token_id(tokenizer: PreTrainedTokenizerBase, step_token: str) -> int:
+    """The single token of a step token.
+
+    A SentencePiece tokenizer puts a space before a text, so it may split a text that is one of its tokens. That token is used,
+    because a step token does not begin a word.
+
+    Raises:
+        PqmError: the step token is not a single token.
+    """
+    tokens = token_ids(tokenizer, step_token)
+    if tokens == [tokenizer.unk_token_id] and step_token != tokenizer.unk_token:
+        raise PqmError(f"the tokenizer does not contain the step token {step_token!r}")
+    if len(tokens) == 1:
+        return tokens[0]
+    for token in (*tokens[-1:], tokenizer.get_vocab().get(step_token)):
+        if token is not None and tokenizer.decode([token], clean_up_tokenization_spaces=False) == step_token:
+            return token
+    raise PqmError(f"the tokenizer splits the step token {step_token!r} into {len(tokens)}; expected one token")
+
+
+def reward_model(
+    backbone: Path, seed: int, scores: str = "logit", dropout: float = 0.0, bias: bool = False
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a backbone with a new random head, and its tokenizer.
 
     Args:
         seed: the seed of the head.
         scores: how step scores are read from the head, see `Loss.scores`; stored in the checkpoint's `config.json`.
+        dropout: the dropout before the head, in training.
+        bias: whether the head has a bias.
+
+    Raises:
+        PqmError: `transformers` has no token classifier of the backbone's type.
     """
     torch.manual_seed(seed)
     config = AutoConfig.from_pretrained(backbone, num_labels=1)
-    config.token_classification_bias, config.classifier_dropout = False, 0.0
+    expect_class(AutoModelForTokenClassification, config, backbone)
+    config.token_classification_bias, config.classifier_dropout = bias, dropout
     if scores != "logit":
         config.step_scores = scores
     level = logging.get_verbosity()
@@ -85,21 +110,39 @@ def reward_model(backbone: Path, seed: int, scores: str = "logit") -> tuple[PreT
     return model, AutoTokenizer.from_pretrained(backbone)
 
 
+def head_name(model: PreTrainedModel) -> str:
+    """The name of the score head: `score` or `classifier`, the linear layer beside the model's body."""
+    [name] = [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
+    return name
+
+
 def head(model: PreTrainedModel) -> nn.Linear:
     """The score head."""
-    return cast(nn.Linear, model.score)
+    return cast(nn.Linear, getattr(model, head_name(model)))
+
+
+def step_logits(outputs: Tensor) -> Tensor:
+    """The step logits of a head's outputs: the only logit, or the logit of right minus the logit of wrong.
+
+    Args:
+        outputs: shape [.., 1] or [.., 2]; the result has shape [..].
+    """
+    return outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
 
 
 def load_reward_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:
     """Load a trained reward model, its tokenizer and its solution format.
 
     Raises:
-        PqmError: the checkpoint is no reward model, or has no solution format.
+        PqmError: the checkpoint is no reward model with one or two logits per step, or has no solution format.
     """
     solution_format = SolutionFormat.load(checkpoint)
     model = _whole(
         AutoModelForTokenClassification, checkpoint, "expected a reward model; a language model is scored by --kind likelihood"
     )
+    logits = head(model).out_features
+    if logits > 2:
+        raise PqmError(f"{checkpoint}: {logits} logits per step; expected 1, or 2 for wrong and right")
     return model, AutoTokenizer.from_pretrained(checkpoint), solution_format
 
 
@@ -116,6 +159,7 @@ def load_language_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTo
 
 def _whole(kind: Any, checkpoint: Path, expected: str) -> PreTrainedModel:
     """Load a checkpoint, and refuse it if a weight is missing, because `transformers` would use a random one."""
+    expect_class(kind, AutoConfig.from_pretrained(checkpoint), checkpoint)
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     model, report = kind.from_pretrained(checkpoint, dtype=torch.float32, output_loading_info=True)

@@ -1,4 +1,4 @@
-"""Policies on a server with the OpenAI completions protocol: their folder, and starting their server.
+"""Policies on a server with the OpenAI completions protocol: their settings, and starting their server.
 
 The folder of a served policy contains `server.json` instead of weights, and its `solution_format.json`.
 """
@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from pqm.errors import PqmError
 from pqm.io import formats
-from pqm.study.models import PolicyConfig, ServerConfig
+from pqm.study.models import ServerConfig
 from pqm.study.reading import load
 from pqm.study.settings import Settings
 
@@ -28,21 +28,9 @@ class RunningServer(Settings):
     pid: int
 
 
-def is_served(policy: Path) -> bool:
-    """Whether the policy's folder contains `server.json` instead of weights."""
-    return (policy / FILE_NAME).exists()
-
-
 def read_server(policy: Path) -> ServerConfig:
     """Read the server settings of a served policy."""
     return load(ServerConfig, policy / FILE_NAME)
-
-
-def write_served_policy(config: PolicyConfig, folder: Path) -> None:
-    """Write `server.json` and the solution format to `folder`."""
-    assert config.server is not None and config.format is not None
-    (folder / FILE_NAME).write_text(config.server.model_dump_json(indent=2) + "\n")
-    config.format.save(folder)
 
 
 def serve(policy: Path, output: Path, end_with_parent: bool) -> NoReturn:

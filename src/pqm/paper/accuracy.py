@@ -18,8 +18,7 @@ def own_aggregation(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def summary(results: Results, metrics: pd.DataFrame) -> pd.DataFrame:
     """Accuracy with intervals of every policy, benchmark, method and n, in order, each method by its own aggregation."""
-    config = results.config
-    return in_order(results, summarise(own_aggregation(metrics), config.confidence, config.resamples, config.seed))
+    return in_order(results, summarise(own_aggregation(metrics), results.config.confidence))
 
 
 def wide(rows: pd.DataFrame, keys: Sequence[str], letters: Mapping[tuple[str, ...], str] | None = None) -> pd.DataFrame:
@@ -38,10 +37,3 @@ def wide(rows: pd.DataFrame, keys: Sequence[str], letters: Mapping[tuple[str, ..
     table = table.reset_index()
     table["method"] = table["method"].map(printed)
     return table
-
-
-def seeds_note(results: Results, runs: Sequence[str]) -> str:
-    """How many training seeds each run has."""
-    counts = {run: len(results.seeds(run)) for run in runs}
-    groups = {count: [run for run in runs if counts[run] == count] for count in sorted(set(counts.values()), reverse=True)}
-    return "Training seeds: " + "; ".join(f"{count} for {', '.join(names)}" for count, names in groups.items()) + "."

@@ -1,4 +1,4 @@
-"""The audit set: solutions of word problems with labels from many completions, and the truth of each step."""
+"""The audit set: solutions with labels from many completions, and whether each of their steps is right."""
 
 import pandas as pd
 
@@ -8,28 +8,44 @@ from pqm.problems.word_problems import step_truth
 
 
 def audit(results: Results) -> pd.DataFrame:
-    """The labelled solutions of the audit set, with their `steps` and the `truth` of each.
+    """The labelled solutions of the audit set, with their `steps` and whether each is truly `right`.
 
     Raises:
         PqmError: a question is not a word problem, so the truth of its steps is unknown.
     """
-    name = results.audit
-    labelled = results.labels(name)
-    labelled["steps"] = labelled["completions"].map(tuple)
-    try:
-        labelled["truth"] = [step_truth(prompt, steps) for prompt, steps in zip(labelled["prompt"], labelled["steps"])]
-    except ValueError:
-        raise PqmError(f"labels {name}: the truth of their steps is unknown; expected generated problems") from None
+    labelled, known = audit_by_truth_or_labels(results)
+    if not known:
+        raise PqmError(f"labels {results.audit}: the truth of their steps is unknown; expected generated problems")
     return labelled
 
 
-def audited_prefixes(results: Results) -> pd.DataFrame:
-    """One row per distinct prefix of the audit set that has completions: its length, its truth, hits and counts."""
+def audit_by_truth_or_labels(results: Results) -> tuple[pd.DataFrame, bool]:
+    """The labelled solutions of the audit set, with their `steps` and whether each is `right`; and whether this is the truth.
+
+    If a question is not a word problem, the truth is unknown. Then a step is right if its hard Monte Carlo label is 1.
+    """
+    labelled = results.labels(results.audit)
+    labelled["steps"] = labelled["completions"].map(tuple)
+    try:
+        labelled["right"] = [step_truth(prompt, steps) for prompt, steps in zip(labelled["prompt"], labelled["steps"])]
+    except ValueError:
+        labelled["right"] = [[label == 1 for label in labels] for labels in labelled["labels"]]
+        return labelled, False
+    return labelled, True
+
+
+def distinct_prefixes(labelled: pd.DataFrame) -> pd.DataFrame:
+    """One row per distinct prefix that has completions: its length, whether it is right, hits and counts."""
     rows: dict[tuple[str, tuple[str, ...]], dict[str, object]] = {}
-    for solution in audit(results).itertuples():
+    for solution in labelled.itertuples():
         # The last label is the solution's own grade, not from completions.
-        for place, (right, hits, count) in enumerate(list(zip(solution.truth, solution.hits, solution.counts))[:-1]):
+        for place, (right, hits, count) in enumerate(list(zip(solution.right, solution.hits, solution.counts))[:-1]):
             if count:
                 found = {"question_id": solution.question_id, "step": place + 1, "right": right, "hits": hits, "count": count}
                 rows[solution.question_id, solution.steps[: place + 1]] = found
-    return pd.DataFrame(rows.values())
+    return pd.DataFrame(rows.values(), columns=["question_id", "step", "right", "hits", "count"])
+
+
+def audited_prefixes(results: Results) -> pd.DataFrame:
+    """The distinct prefixes of the audit set that have completions, with their truth, see `distinct_prefixes`."""
+    return distinct_prefixes(audit(results))

@@ -1,7 +1,7 @@
-"""What a study will cost before anything of it is run: GPU hours and disk, from its settings and stated assumptions.
+"""What a study will cost: GPU hours and disk space, computed from its settings and assumptions before anything is run.
 
-Work is counted in floating point operations, 2 P per token read or written and 6 P per token trained on for a model of P
-parameters. Hours follow from the GPU's peak and the share of it that each stage is assumed to reach. Nothing here is measured.
+A model of P parameters needs 2 P floating point operations per token that it reads or writes, and 6 P per token that it is
+trained on. Hours follow from the GPU's peak and the share of the peak that each stage is assumed to reach. Nothing is measured.
 """
 
 from collections.abc import Iterable, Mapping
@@ -120,10 +120,10 @@ class Budget:
         return pd.DataFrame(rows)
 
     def _runs_behind(self, kind: str, name: str) -> list[str]:
-        """The runs that a result is about, and those of the tables that it is drawn from."""
+        """The runs of a result, and those of the tables that it is drawn from."""
         tables = [need.removeprefix("table ") for need in declared(kind, name).needs if need.startswith("table ")]
-        about = [self.results.listed(kind)[name], *(self.results.config.tables.get(table, ()) for table in tables)]
-        return list(dict.fromkeys(run for runs in about for run in runs))
+        included = [self.results.listed(kind)[name], *(self.results.config.tables.get(table, ()) for table in tables)]
+        return list(dict.fromkeys(run for runs in included for run in runs))
 
     # ------------------------------------------------------------ assumptions
 

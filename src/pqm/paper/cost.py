@@ -1,4 +1,4 @@
-"""What the jobs of a study took, from Snakemake's benchmark files and the stages' own counts of tokens."""
+"""The cost of a study's jobs, from Snakemake's benchmark files and the tokens that the stages counted."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -71,7 +71,7 @@ def ledger(results: Results) -> pd.DataFrame:
 
 
 def _jobs_of(results: Results) -> set[tuple[str, str]]:
-    """Stage and timing file of every job of the study; files of removed items may still be in the folder."""
+    """Stage and benchmark file of every job of the study. The folder may have files of items that were removed from the study."""
     settings, evaluation = results.settings, results.evaluation
     models: dict[str, Iterable[str]] = {
         "pretraining": settings.pretraining,
@@ -103,7 +103,7 @@ def _jobs_of(results: Results) -> set[tuple[str, str]]:
 
 
 def _tokens(results: Results, stage: str) -> tuple[int, str]:
-    """A stage's own count of tokens, and what was counted."""
+    """The tokens that a stage counted, and what it counted."""
     evaluation, checkpoints = results.evaluation, [(run, seed) for run in results.runs for seed in results.seeds(run)]
     if stage == "policies":
         files = [Path(results.layout.pretraining(name), "snapshots.csv") for name in results.settings.pretraining]
@@ -118,7 +118,7 @@ def _tokens(results: Results, stage: str) -> tuple[int, str]:
         policies = [policy for run, _ in checkpoints for policy in results.policies(run)]
         policies += list(evaluation.policies) * len(evaluation.references)
         sizes = {policy: _sampled(results, [policy], evaluation.scored) for policy in set(policies)}
-        return sum(sizes[policy] for policy in policies), "scored, before what solutions share is read once"
+        return sum(sizes[policy] for policy in policies), "scored, shared beginnings counted each time"
     return 0, ""
 
 

@@ -29,7 +29,7 @@ def panels(table: pd.DataFrame, xlabel: str) -> tuple[Figure, dict[tuple[str, st
 
 
 def curves(table: pd.DataFrame, methods: Sequence[str], bands: Sequence[str], columns: int) -> Figure:
-    """Accuracy against n, with intervals of the methods `bands`; the legend has so many `columns`."""
+    """Accuracy against n, with intervals of the methods in `bands`; `columns` is the number of columns of the legend."""
     figure, axes = panels(table, "n, samples to choose from")
     for (benchmark, policy), axis in axes.items():
         panel = table[(table["policy"] == policy) & (table["benchmark"] == benchmark)]

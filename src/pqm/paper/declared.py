@@ -27,6 +27,7 @@ NEEDS = {
     "checkpoints",  # checkpoints of every run
     "grades",  # grades of every policy on every scored data set
     "audit",  # labels of the audit set
+    "audit labels",  # labels of the audit set, if there is one, where the truth of a benchmark's steps is unknown
     "validation",  # step scores of the validation set, to choose a threshold
     "validation labels",  # Monte Carlo labels of the validation set, where the truth of its steps is unknown
     "annotated",  # solutions with human-annotated first errors, and step scores of its runs on them
@@ -34,7 +35,7 @@ NEEDS = {
     "solutions",  # published solutions with our grades
     "reported",  # published numbers, which users fill in
 }
-OF_RUNS = {"metrics", "scores"}  # a result with one of these needs is about at least one run
+OF_RUNS = {"metrics", "scores"}  # a result with one of these needs includes at least one run
 PACKAGES = {"tables": pqm.paper.tables, "figures": pqm.paper.figures}
 EXPECTED = {"TITLE": str, "NEEDS": tuple, "CAPTION": str}
 
@@ -51,6 +52,7 @@ class Declared:
         caption: one line of text.
         module: the module with its functions.
         by_backbone: whether two of its runs may differ in their backbone only (`BY_BACKBONE = True` in the file).
+        left_out_if_empty: whether pages leave it out while it has no rows (`LEFT_OUT_IF_EMPTY = True` in the file).
     """
 
     name: str
@@ -60,6 +62,7 @@ class Declared:
     caption: str
     module: str
     by_backbone: bool = False
+    left_out_if_empty: bool = False
 
 
 def names(kind: str) -> list[str]:
@@ -91,8 +94,8 @@ def declared(kind: str, name: str) -> Declared:
         if need not in NEEDS and not need.startswith("table "):
             raise PqmError(f"{spec.origin}: NEEDS: unknown need {need!r}; {instead(need, sorted(NEEDS))}")
     caption = " ".join(constants["CAPTION"].split())
-    by_backbone = bool(constants.get("BY_BACKBONE"))
-    return Declared(name, kind, constants["TITLE"], constants["NEEDS"], caption, module, by_backbone)
+    flags = [bool(constants.get(flag)) for flag in ("BY_BACKBONE", "LEFT_OUT_IF_EMPTY")]
+    return Declared(name, kind, constants["TITLE"], constants["NEEDS"], caption, module, *flags)
 
 
 def _constants(file: Path) -> dict[str, Any]:

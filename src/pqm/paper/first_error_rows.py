@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pqm.estimation.bootstrap import Bootstrap, interval
 from pqm.estimation.first_errors import best_threshold, harmonic_mean, hits
-from pqm.estimation.statistics import Bootstrap, interval
 from pqm.paper.results import Results
 from pqm.paper.rows import percent
 from pqm.paper.style import printed

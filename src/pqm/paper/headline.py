@@ -1,4 +1,4 @@
-"""The main table in five numbers: what `dvc metrics` shows and compares between experiments."""
+"""The main table in a few numbers: what `dvc metrics` shows and compares between experiments."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 from pqm.errors import PqmError
 from pqm.io import formats
 
-SHOWN = ("pass@1", "self-consistency", "step-classifier", "bce", "pqm-zeta4")
+SHOWN = ("pass@1", "self-consistency", "backbone-likelihood", "step-classifier", "bce", "pqm-zeta4")
 
 
 def write_headline(table: Path, output: Path) -> None:

@@ -15,12 +15,12 @@ def write_overview(results: Results, output: Path) -> None:
     Raises:
         PqmError: a table or figure that the study lists is missing.
     """
-    listed = [declared(kind, name) for kind in ("figures", "tables") for name in results.listed(kind)]
+    shown = [declared(kind, name) for kind in ("figures", "tables") for name in results.shown(kind)]
     parts = [
         f"# Results of the study {results.name}",
         _introduction(results),
-        "\n".join(f"- [{result.title}](#{_anchor(result.title)})" for result in listed),
-        *(f"## {result.title}\n\n{_body(results, result, output)}" for result in listed),
+        "\n".join(f"- [{result.title}](#{_anchor(result.title)})" for result in shown),
+        *(f"## {result.title}\n\n{_body(results, result, output)}" for result in shown),
     ]
     with formats.whole_file(output) as part:
         part.write_text("\n\n".join(parts) + "\n")

@@ -10,8 +10,9 @@ from jinja2 import Environment, PackageLoader
 from markdown_it import MarkdownIt
 
 from pqm import __version__
+from pqm.hashes import checkpoint_hash
 from pqm.io import formats
-from pqm.io.shard_cache import checkpoint_hash, content_hash
+from pqm.io.shard_cache import content_hash
 from pqm.paper.declared import declared
 from pqm.paper.report_samples import ShownQuestion, shown_questions
 from pqm.paper.results import Results
@@ -91,11 +92,11 @@ def read_report(results: Results) -> Report:
     """Everything that the page shows."""
     return Report(
         study=results.name,
-        figures=[_figure(results, name) for name in results.config.figures],
-        tables=[_table(results, name) for name in results.config.tables],
+        figures=[_figure(results, name) for name in results.shown("figures")],
+        tables=[_table(results, name) for name in results.shown("tables")],
         methods=[printed(results.method(run)) for run in results.config.report],
         questions=shown_questions(results),
-        results=[_source(results, kind, name) for kind in ("tables", "figures") for name in results.listed(kind)],
+        results=[_source(results, kind, name) for kind in ("tables", "figures") for name in results.shown(kind)],
         checkpoints=[_checkpoint(results, run, seed) for run in results.runs for seed in results.seeds(run)],
         versions={"pqm": __version__, "Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     )

@@ -94,11 +94,23 @@ class Results:
         return name
 
     def listed(self, kind: str) -> dict[str, tuple[str, ...]]:
-        """The `tables` or `figures` of the study, each with the runs that it is about."""
+        """The `tables` or `figures` of the study, each with its runs."""
         return self.config.tables if kind == "tables" else self.config.figures
 
+    def shown(self, kind: str) -> list[str]:
+        """The `tables` or `figures` that the overview and the report show: all, but for empty ones that declare to be left out.
+
+        Raises:
+            PqmError: one was not made yet.
+        """
+        return [
+            name
+            for name in self.listed(kind)
+            if not (declared(kind, name).left_out_if_empty and pd.read_csv(self.made(kind, name, "csv")).empty)
+        ]
+
     def runs_of(self, kind: str, name: str) -> tuple[str, ...]:
-        """The runs that a table or figure is about.
+        """The runs of a table or figure.
 
         Raises:
             PqmError: the study does not list the result, or two of its runs are the same method, which it cannot tell apart.
@@ -200,13 +212,17 @@ class Results:
         parts = [self._with_scores(own, scorer, str(policy), dataset) for policy, own in distinct.groupby("policy", sort=False)]
         return pd.concat(parts, ignore_index=True) if parts else distinct.assign(step_scores=[])
 
-    def labelled(self, scorer: str) -> pd.DataFrame:
-        """The distinct solutions of the validation set, with the first error by its Monte Carlo labels."""
-        labels = self.labels(self.validation)
+    def labelled(self, scorer: str, dataset: str) -> pd.DataFrame:
+        """The distinct labelled solutions of a data set with a label set of its name, with labels, hits and counts.
+
+        The first error is the first step with the hard Monte Carlo label 0.
+        """
+        labels = self.labels(dataset)
         labels["steps"] = labels["completions"].map(tuple)
         labels["first_error"] = [_first_error(one) for one in labels["labels"]]
-        scored = self.solutions(scorer, self.validation).drop(columns="first_error")
-        return scored.merge(labels[["question_id", "steps", "first_error"]], on=["question_id", "steps"])
+        scored = self.solutions(scorer, dataset).drop(columns="first_error")
+        columns = ["question_id", "steps", "first_error", "labels", "hits", "counts"]
+        return scored.merge(labels[columns], on=["question_id", "steps"])
 
     def annotated(self, scorer: str, dataset: str) -> pd.DataFrame:
         """Solutions with human-annotated first errors, with the step scores of a checkpoint."""

@@ -23,10 +23,11 @@ REFERENCES = {
     "random": Style("random choice", "#999999", ":"),
     "pass@n": Style("pass@n", "#555555", ":"),
     "self-consistency": Style("self-consistency", "#000000", "--"),
-    "policy-likelihood": Style("likelihood, policy", "#bbbbbb", "-."),
-    "backbone-likelihood": Style("likelihood, backbone", "#777777", "-."),
+    "policy-likelihood": Style("policy's likelihood", "#bbbbbb", "-."),
+    "backbone-likelihood": Style("backbone's likelihood", "#000000", "-."),
     "step-classifier": Style("backbone's step classifier", "#555555", (0, (5, 1))),
 }
+OF_BACKBONE = ("backbone-likelihood", "step-classifier")  # what the reference backbone does without reward training
 # Two methods of a loss are often drawn together: the paper's main margin, and soft labels.
 COLOURS = {"pqm-zeta4": "#D55E00", "mse-soft": "#CC79A7"}
 UNKNOWN = "#444444"

@@ -11,7 +11,7 @@ from pqm.io import formats
 from pqm.paper.declared import declared
 from pqm.paper.results import Results
 
-DIGITS = 4
+DIGITS = 6  # enough that percentages with one decimal, rounded from the CSV, are those of the Markdown
 # What Markdown would read as marks: bars, emphasis, code, and HTML tags.
 MARKDOWN_MARKS = re.compile(r"[\\`*|]|<(?=[A-Za-z/!?])")
 LATEX_SIGNS = {"ζ": r"$\zeta$", "σ": r"$\sigma$", "↓": r"$\downarrow$", "≥": r"$\ge$"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pqm.errors import PqmError
 from pqm.io import formats
+from pqm.models.engine_settings import write_engine_settings
 from pqm.policies.snapshots import pick_snapshot
 from pqm.study.models import BackboneConfig, Pick, PolicyConfig
 
@@ -24,14 +25,14 @@ def write_policy(config: PolicyConfig, pretraining: Path | None, output: Path) -
 
             snapshot = pick_snapshot(config.pick, _given(config.pick, pretraining))
             shutil.copytree(snapshot, part, dirs_exist_ok=True, ignore=shutil.ignore_patterns(HEADS))
-        elif config.server is not None:
-            from pqm.models.server import write_served_policy
-
-            write_served_policy(config, part)
-        else:
+        elif config.hub is not None or config.gguf is not None:
             from pqm.models.pretrained import write_pretrained_policy
 
             write_pretrained_policy(config, part)
+        else:
+            assert config.format is not None
+            config.format.save(part)  # the weights are on a server
+        write_engine_settings(config, part)
 
 
 def write_backbone(config: BackboneConfig, pretraining: Path | None, output: Path) -> None:

@@ -31,7 +31,7 @@ from pqm.problems.tokenizer import word_problem_tokenizer
 from pqm.problems.word_problem_text import WordProblemExamples
 from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
-from pqm.study.pretraining import Phase, PretrainingConfig, WordProblemText
+from pqm.study.pretraining import Phase, PretrainingConfig, WordProblemText, snapshot_name
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Pretrainer:
                 raise PqmError(f"the settings need the data set {name!r}; pass its table with --questions")
         if config.start is not None and start is None:
             raise PqmError(f"the settings start from pretraining {config.start!r}; pass its folder with --start")
-        self.config, self.cache = config, cache
+        self.config, self.cache, self.shares = config, cache, config.snapshot_shares()
         self.format = SolutionFormat(step_separator=config.step_separator, step_token=config.step_separator)
         if start is not None and (theirs := SolutionFormat.load(_last_snapshot(start))) != self.format:
             raise PqmError(f"step_separator is {config.step_separator!r}, but {config.start!r} has {theirs.step_separator!r}")
@@ -129,7 +129,7 @@ class Pretrainer:
             self.progress.tokens += read
             throughput.count(read)
             done = step + 1
-            if (done % self.config.snapshot_every == 0 and done >= phase.snapshots_from) or done == phase.steps:
+            if snapshot_name(index + 1, done) in self.shares:
                 rate = throughput.take()
                 self.progress.step, self.progress.optimizer = done, optimizer.state_dict()
                 row = self._snapshot(index, phase, loss.item(), corpus)
@@ -140,7 +140,7 @@ class Pretrainer:
 
     def _snapshot(self, index: int, phase: Phase, loss: float, corpus: Corpus) -> dict[str, Any]:
         """Validate the model, write its folder and return its row of `snapshots.csv`."""
-        name = f"phase-{index + 1}-step-{self.progress.step:06d}"
+        name = snapshot_name(index + 1, self.progress.step)
         self.model.eval()
         token_auc, step_auc = head_aucs(self.model, self.heads, corpus)
         sampled = float("nan")
@@ -150,6 +150,7 @@ class Pretrainer:
             "snapshot": name,
             "phase": index + 1,
             "step": self.progress.step,
+            "share": self.shares[name],
             "tokens": self.progress.tokens,
             "loss": loss,
             "pass_at_1": sampled,

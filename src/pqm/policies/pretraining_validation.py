@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from pqm.estimation.estimators import area_under_curve
-from pqm.grading.grader import extract_answer
+from pqm.grading.extraction import extract_answer
 from pqm.models.error_detection_heads import ErrorDetectionHeads
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request

@@ -1,4 +1,4 @@
-"""The snapshots of a pretraining, and choosing one by a validation metric."""
+"""The snapshots of a pretraining, and choosing one by its place in the training."""
 
 from pathlib import Path
 
@@ -14,27 +14,28 @@ def read_snapshots(pretraining: Path) -> pd.DataFrame:
     """The table of snapshots of a finished pretraining, oldest first.
 
     Raises:
-        PqmError: the folder contains no such table.
+        PqmError: the folder contains no such table, or an incomplete one.
     """
+    path = pretraining / TABLE
     try:
-        return pd.read_csv(pretraining / TABLE)
+        snapshots = pd.read_csv(path, converters={"share": float})  # exact, which the parser of pandas need not be
     except FileNotFoundError:
         raise PqmError(f"{pretraining}: no {TABLE}; expected a finished pretraining") from None
+    except ValueError as error:
+        raise PqmError(f"{path}: not a table of snapshots ({error})") from None
+    missing = [name for name in ("snapshot", "share") if name not in snapshots]
+    if missing:
+        raise PqmError(f"{path}: column {missing[0]!r} is missing; expected a pretraining by this version of pqm")
+    if snapshots.empty or snapshots["share"].iloc[-1] != 1:
+        raise PqmError(f"{path}: expected a last row with share 1, the end of the pretraining")
+    return snapshots
 
 
 def pick_snapshot(pick: Pick, pretraining: Path) -> Path:
-    """The folder of the first snapshot that reaches `pick.at_least`, or of the last snapshot if it is not set.
+    """The folder of the first snapshot after at least `pick.share` of the steps.
 
     Raises:
-        PqmError: no snapshot reaches `pick.at_least`; the message contains the best value.
+        PqmError: see `read_snapshots`.
     """
-    snapshots = read_snapshots(pretraining).dropna(subset=[pick.metric])
-    if snapshots.empty:
-        raise PqmError(f"{pretraining}: no snapshot has a {pick.metric}")
-    if pick.at_least is None:
-        return pretraining / str(snapshots["snapshot"].iloc[-1])
-    reached = snapshots[snapshots[pick.metric] >= pick.at_least]
-    if reached.empty:
-        best = snapshots[pick.metric].max()
-        raise PqmError(f"{pretraining}: no snapshot reaches {pick.metric} {pick.at_least}; the best has {best:.3f}")
-    return pretraining / str(reached["snapshot"].iloc[0])
+    snapshots = read_snapshots(pretraining)
+    return pretraining / pick.choose(dict(zip(snapshots["snapshot"].astype(str), snapshots["share"])))

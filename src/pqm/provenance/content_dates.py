@@ -52,7 +52,7 @@ class ContentDates(snakemake.io.IOCache):
         return (
             record is not None
             and record.command == command_of(job)
-            and record.settings == {name: settings_digest(self.study, name) for name in job.params.settings.split()}
+            and record.settings == {name: settings_digest(self.study, name) for name in job.params.settings}
             and record.inputs == {path: digests.of(path) for path in lasting(map(str, job.input))}
             and set(record.outputs) == {str(path) for path in job.output} - {str(job.output.record)}
             and all(was is not None and digests.of(path) == was for path, was in record.outputs.items())

@@ -5,7 +5,7 @@ from random import Random
 
 import pandas as pd
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
 from pqm.io import formats
 from pqm.io.records import read_records
 from pqm.problems.gsm_symbolic import fresh_instances
@@ -41,7 +41,9 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
     questions = pd.DataFrame(rows)
     shared = [] if questions.empty else questions["question"][questions["question"].isin(taken)].tolist()
     if shared:
-        raise PqmError(f"{name}: shares a question with {', '.join(config.disjoint_from)}: {shared[0]!r}; expected disjoint sets")
+        raise PqmError(
+            f"{name}: shares a question with {', '.join(config.disjoint_from)}: {shortened(shared[0])}; expected disjoint sets"
+        )
     return questions
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
+from pqm.hashes import question_hash
 from pqm.io import formats
 from pqm.io.formats import NO_ERROR
-from pqm.io.records import Records, question_hash, read_records
+from pqm.io.records import Records, read_records
+from pqm.problems.published_values import gold_answer, truth_value
 from pqm.study.rollouts import AnnotatedConfig
 
 GRADER = "published"
@@ -57,15 +59,21 @@ def _processbench(records: Records) -> Iterator[Solution]:
         where = f"{records.origin}: row {number}"
         try:
             steps, label = record["steps"], record["label"]
-            question, correct, writer = record["problem"], record["final_answer_correct"], record["generator"]
+            question, verdict, writer = record["problem"], record["final_answer_correct"], record["generator"]
         except KeyError as error:
             raise PqmError(f"{where}: key {error} is missing; expected ProcessBench's format") from None
         texts = [question, *steps] if isinstance(steps, list) else [None]
-        if not all(isinstance(text, str) for text in texts) or not isinstance(label, int) or label < NO_ERROR:
-            raise PqmError(f"{where}: expected a problem, a list of steps and a label of -1 or more, found {label!r}")
+        if not all(isinstance(text, str) for text in texts) or not steps or not question.strip():
+            raise PqmError(f"{where}: expected a problem, a text, and a list of steps, at least one")
+        if not isinstance(label, int) or isinstance(label, bool) or label < NO_ERROR:
+            raise PqmError(f"{where}: expected a label of -1 or more, found {shortened(label)}")
+        try:
+            correct = truth_value(verdict)
+        except ValueError as error:
+            raise PqmError(f"{where}, final_answer_correct: {error}") from None
         yield {
             "question_id": f"question-{question_hash(question)}", "question": question, "answer": "unknown", "steps": steps,
-            "first_error": label, "correct": bool(correct), "engine": f"published, {writer}",
+            "first_error": label, "correct": correct, "engine": f"published, {writer}",
         }  # fmt: skip
 
 
@@ -81,24 +89,33 @@ def _champ(records: Records) -> Iterator[Solution]:
             f"{records.origin}: not CHAMP's JSON (v0.json of the package champ-dataset); expected an object with `problems`"
         )
     for name, problem in content[0].items():
+        where = f"{records.origin}: problem {shortened(name)}"
         try:
-            question, answer = str(problem["_text"]), str(problem["_answer"] or "unknown")
-            annotations = [
-                (writer, str(one["text"]), one["start_idx"]) for writer, one in (problem["fws_annotations"] or {}).items()
-            ]
-        except (KeyError, TypeError) as error:
-            raise PqmError(
-                f"{records.origin}: problem {name}: {error} is missing or malformed; expected CHAMP's format"
-            ) from None
+            question, stated = problem["_text"], problem["_answer"]
+            answer = "unknown" if stated in (None, "") else gold_answer(stated)
+            annotations = [(writer, one["text"], one["start_idx"]) for writer, one in (problem["fws_annotations"] or {}).items()]
+        except ValueError as error:
+            raise PqmError(f"{where}, _answer: {error}") from None
+        except (KeyError, TypeError, AttributeError) as error:
+            raise PqmError(f"{where}: {error} is missing or malformed; expected CHAMP's format") from None
         for writer, text, begin in annotations:
-            steps, starts = _paragraphs(text)
-            if not steps:
-                raise PqmError(f"{records.origin}: problem {name}, {writer}: the solution is empty")
-            error_place = NO_ERROR if begin is None else max(0, sum(start <= begin for start in starts) - 1)
+            steps, first_error = _annotated_paragraphs(f"{where}, {shortened(writer)}", question, text, begin)
             yield {
                 "question_id": name, "question": question, "answer": answer, "steps": steps,
-                "first_error": error_place, "correct": error_place == NO_ERROR, "engine": f"published, {writer}",
+                "first_error": first_error, "correct": first_error == NO_ERROR, "engine": f"published, {writer}",
             }  # fmt: skip
+
+
+def _annotated_paragraphs(where: str, question: object, text: object, begin: object) -> tuple[list[str], int]:
+    """The paragraphs of a solution, and the index of the one in which the first error begins."""
+    if not isinstance(question, str) or not isinstance(text, str) or not text.strip():
+        raise PqmError(f"{where}: expected the problem and its solution as texts that are not empty")
+    steps, starts = _paragraphs(text)
+    if begin is None:
+        return steps, NO_ERROR
+    if not isinstance(begin, int) or isinstance(begin, bool) or not 0 <= begin < len(text):
+        raise PqmError(f"{where}: expected start_idx, a position in the text or null, found {shortened(begin)}")
+    return steps, max(0, sum(start <= begin for start in starts) - 1)
 
 
 def _paragraphs(text: str) -> tuple[list[str], list[int]]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from pqm.errors import PqmError
+from pqm.errors import SHOWN, PqmError, shortened
 from pqm.study.settings import Settings
 
 Place = tuple[str | int, ...]
@@ -39,7 +39,8 @@ def refusal(path: Path, faults: Iterable[Fault]) -> PqmError:
 
 
 def _dotted(place: Place) -> str:
-    return ".".join(map(str, place)) + ": " if place else ""
+    names = [str(part) if len(repr(part)) <= SHOWN else shortened(part) for part in place]
+    return ".".join(names) + ": " if names else ""
 
 
 def _line(lines: dict[Place, int], place: Place) -> int:
@@ -100,7 +101,7 @@ def doubled_keys(node: Node | None) -> Iterator[Fault]:
     """A fault for each duplicate key of a mapping."""
     for place, line, before in _walk(node):
         if before is not None:
-            yield Fault(place[:-1], f"duplicate key {place[-1]!r} on lines {before} and {line}; expected it once", place)
+            yield Fault(place[:-1], f"duplicate key {shortened(place[-1])} on lines {before} and {line}; expected it once", place)
 
 
 # Keys and values renamed in version 0.5.0.
@@ -114,6 +115,7 @@ RENAMED = {
     "step_mark_weight": "step_head_weight",
     "lessons": "curriculum",
 }
+REMOVED = dict.fromkeys(("metric", "at_least"), "use share, the share of the pretraining's steps")
 RENAMED_VALUES = {
     "stories": "word-problems",
     "perturbed-stories": "perturbed-word-problems",
@@ -133,9 +135,11 @@ def validation_faults(model: type[Settings], error: ValidationError, within: Pla
         if complaint["type"] == "extra_forbidden":
             key = str(kept[-1])
             renamed = f"; it is now {RENAMED[key]}" if key in RENAMED and "loss_settings" not in kept else ""
-            yield Fault(kept[:-1], f"unknown key {key!r}{renamed or _did_you_mean(key, _keys_at(model, place[:-1]))}", kept)
+            removed = f"; it was removed; {REMOVED[key]}" if key in REMOVED and "loss_settings" not in kept else ""
+            instead_of_it = renamed or removed or _did_you_mean(key, _keys_at(model, place[:-1]))
+            yield Fault(kept[:-1], f"unknown key {shortened(key)}{instead_of_it}", kept)
         elif complaint["type"] == "missing":
-            yield Fault(kept[:-1], f"key {kept[-1]!r} is missing")
+            yield Fault(kept[:-1], f"key {shortened(kept[-1])} is missing")
         elif complaint["type"] == "union_tag_not_found":
             key = complaint["ctx"]["discriminator"].strip("'")
             yield Fault(kept, f"key {key!r} is missing")
@@ -143,11 +147,11 @@ def validation_faults(model: type[Settings], error: ValidationError, within: Pla
             context = complaint["ctx"]
             key, tags, tag = context["discriminator"].strip("'"), context["expected_tags"], context["tag"]
             near = _now(tag, tags.replace("'", "").split(", "))
-            yield Fault((*kept, key), f"expected one of {tags}, found {tag!r}{near}")
+            yield Fault((*kept, key), f"expected one of {tags}, found {shortened(tag)}{near}")
         else:
             message = complaint["msg"].removeprefix("Value error, ")
             value = complaint["input"]
-            found = "" if isinstance(value, dict | BaseModel) else f", found {value!r}"
+            found = "" if isinstance(value, dict | BaseModel) else f", found {shortened(value)}"
             yield Fault(kept, message + found + (_now(value) if isinstance(value, str) else ""))
 
 
@@ -185,13 +189,22 @@ def _keys_at(model: type[Settings], place: Place) -> list[str]:
 
 
 def _below(kind: Any, part: str | int) -> Any:
-    if part in TAGS and getattr(kind, "__origin__", None) is not dict:
-        return kind
+    if part in TAGS and getattr(kind, "__origin__", None) is not dict and (tagged := _tagged(kind, part)):
+        return tagged
     for model in _models(kind):
         if part in model.model_fields:
             return model.model_fields[str(part)].annotation
     inner = [arg for arg in get_args(kind) if arg is not None]
     return inner[-1] if inner else None
+
+
+def _tagged(kind: Any, tag: str | int) -> Any:
+    """The model with this tag in a union: the tag is declared, or is the value of the key `kind`; None if there is none."""
+    if any(isinstance(mark, Tag) and mark.tag == tag for mark in getattr(kind, "__metadata__", ())):
+        return kind
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind if "kind" in kind.model_fields and tag in get_args(kind.model_fields["kind"].annotation) else None
+    return next(filter(None, (_tagged(arg, tag) for arg in get_args(kind))), None)
 
 
 def _models(kind: Any) -> list[type[BaseModel]]:

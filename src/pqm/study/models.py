@@ -1,6 +1,7 @@
 """Sections `policies` and `backbones`: models that sample, and models that reward models start from."""
 
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,15 +11,22 @@ from pqm.study.sources import Commit
 
 
 class Pick(Settings):
-    """A snapshot of a pretraining, chosen by a validation metric."""
+    """A snapshot of a pretraining, chosen by its place in the training. Its accuracy is in the pretraining's `snapshots.csv`."""
 
     pretraining: str
-    metric: Literal["pass_at_1", "step_auc"] = Field(
-        description="`pass_at_1`: share of right samples. `step_auc`: area under the ROC curve of the step head."
+    share: Share = Field(
+        1.0,
+        description="Take the first snapshot after at least this share of the pretraining's steps. By default the last snapshot"
+        " is taken.",
     )
-    at_least: Share | None = Field(
-        None, description="Take the first snapshot with at least this value. By default the last snapshot is taken."
-    )
+
+    def choose(self, shares: Mapping[str, float]) -> str:
+        """The name of the chosen snapshot.
+
+        Args:
+            shares: the share of the steps before each snapshot, in order; the last one is 1.
+        """
+        return next(name for name, share in shares.items() if share >= self.share)
 
 
 class ServerConfig(Settings):

@@ -84,6 +84,11 @@ def _separator(text: str) -> str:
     return text
 
 
+def snapshot_name(phase: int, step: int) -> str:
+    """The folder's name of the snapshot after a step of a phase, both counted from 1."""
+    return f"phase-{phase}-step-{step:06d}"
+
+
 class PretrainingConfig(Settings):
     """How a language model is trained, from scratch or from the last snapshot of another pretraining."""
 
@@ -102,6 +107,17 @@ class PretrainingConfig(Settings):
     max_new_tokens: Count = Field(128, description="Length limit of a sample in validation.")
     seed: Seed
     threads: Count = Field(1, description="CPU threads of the job.")
+
+    def snapshot_shares(self) -> dict[str, float]:
+        """The share of all steps after which each snapshot is taken, by the snapshot's name, in order."""
+        total, before = sum(phase.steps for phase in self.phases), 0
+        shares: dict[str, float] = {}
+        for number, phase in enumerate(self.phases, 1):
+            for step in range(1, phase.steps + 1):
+                if (step % self.snapshot_every == 0 and step >= phase.snapshots_from) or step == phase.steps:
+                    shares[snapshot_name(number, step)] = (before + step) / total
+            before += phase.steps
+        return shares
 
     @model_validator(mode="after")
     def _facts_are_of_word_problems(self) -> Self:

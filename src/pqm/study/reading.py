@@ -1,6 +1,7 @@
 """Reading settings files: a study is `config/<study>/study.yaml`."""
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
 from pqm.study.faults import Fault, doubled_keys, instead, is_refused, nodes, refusal, scalars, validation_faults
 from pqm.study.settings import Settings
 from pqm.study.study import StudyConfig
@@ -97,7 +98,7 @@ def _yaml(path: Path, text: str) -> Any:
     parser = YAML(typ="safe", pure=True)
     parser.allow_duplicate_keys = True  # reported together with the other faults
     try:
-        return parser.load(text)
+        content = parser.load(text)
     except YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
@@ -107,6 +108,11 @@ def _yaml(path: Path, text: str) -> Any:
         raise PqmError(f"{path}: line {line}: a value looks like another type ({error}); expected quotes around a text") from None
     except RecursionError:
         raise PqmError(f"{path}: an alias contains itself") from None
+    for node in scalars(nodes(text)) if "\\" in text else ():
+        if re.search("[\ud800-\udfff]", node.value):
+            line = node.start_mark.line + 1
+            raise PqmError(f"{path}: line {line}: half of a surrogate pair (\\ud800 to \\udfff) is no character")
+    return content
 
 
 def load_item(path: Path, section: str, name: str, kind: type[Item]) -> Item:
@@ -117,7 +123,7 @@ def load_item(path: Path, section: str, name: str, kind: type[Item]) -> Item:
     """
     items = getattr(load_study(path), section)
     if name not in items:
-        raise PqmError(f"{path}: {section} has no {name!r}; {instead(name, items)}")
+        raise PqmError(f"{path}: {section} has no {shortened(name)}; {instead(name, items)}")
     item = items[name]
     assert isinstance(item, kind)
     return item

@@ -13,7 +13,12 @@ class TrainingConfig(Settings):
     seeds: tuple[Seed, ...] = Field(min_length=1, description="Training seeds. Each run trains one model per seed.")
     epochs: Positive = Field(description="Passes over the labels.")
     learning_rate: Positive = Field(description="Peak learning rate; a run can set its own.")
-    warmup_share: Share = Field(description="Share of the steps with linear warm-up. Then the rate decays linearly to 0.")
+    warmup_share: Share = Field(description="Share of the steps with warm-up. Then the rate decays linearly to 0.")
+    warmup_type: Literal["linear", "log"] = Field(
+        "linear",
+        description="How the rate rises: `linear`, or `log`, with the logarithm of the step from 0, as DeepSpeed's"
+        " `WarmupDecayLR` does by default.",
+    )
     weight_decay: float = Field(0.0, ge=0)
     clip: Positive = Field(description="Largest norm of the gradient.")
     batch_tokens: Count = Field(
@@ -23,6 +28,8 @@ class TrainingConfig(Settings):
     weighting: Literal["trajectory", "step"] = Field(
         description="Weight of a solution in the mean loss: 1 (`trajectory`) or its number of steps (`step`)."
     )
+    head_dropout: float = Field(0.0, ge=0, lt=1, description="Dropout before the head, in training.")
+    head_bias: bool = Field(False, description="Whether the head has a bias. In some models, such as GPT-2, it always has.")
     checkpoint_every: Count = Field(description="Steps between two validations. The training state is saved at each one.")
     threads: Count = Field(1, description="CPU threads of a process.")
     validation: str = Field(description="Label set for validation.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
 from pqm.models.reward_model import Encoded, Encoder
 
@@ -52,6 +54,18 @@ def readable(labels: pd.DataFrame, encoder: Encoder, limit: int | None) -> pd.Da
         return labels
     lengths = [len(encoder(prompt, list(steps)).tokens) for prompt, steps in zip(labels["prompt"], labels["completions"])]
     return labels[np.array(lengths) <= limit]
+
+
+def expect_one_prompt_per_question(labels: pd.DataFrame, path: Path) -> None:
+    """Check that the solutions with a question's id answer the same question, because validation compares them.
+
+    Raises:
+        PqmError: a question has several prompts; the message names it.
+    """
+    prompts = labels.groupby("question_id")["prompt"].nunique()
+    if (prompts > 1).any():
+        name, number = prompts.idxmax(), prompts.max()
+        raise PqmError(f"{path}: question_id {shortened(name)} has {number} prompts; expected an own id for each question")
 
 
 def batches(data: Sequence[TrainingExample], budget: int, random: np.random.Generator) -> list[list[int]]:

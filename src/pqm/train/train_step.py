@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 from transformers import PreTrainedModel
 
 from pqm.errors import PqmError
@@ -43,7 +44,7 @@ class AnyForward(nn.Module):
 
 
 def scores_at(model: PreTrainedModel, tokens: Tensor, step_ends: Tensor) -> Tensor:
-    """Step logits, shape [rows, steps].
+    """Step logits, shape [rows, steps]; with dropout before the head if the model is in training mode.
 
     No attention mask is needed: rows are padded on the right and attention is causal, so scored positions never attend to
     padding.
@@ -54,6 +55,7 @@ def scores_at(model: PreTrainedModel, tokens: Tensor, step_ends: Tensor) -> Tens
     """
     hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
     at_ends = hidden.gather(1, step_ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+    at_ends = dropout(at_ends, model.config.classifier_dropout, model.training)
     return head(model)(at_ends).squeeze(-1)
 
 

@@ -6,7 +6,7 @@ import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,12 +17,15 @@ from pqm.errors import PqmError
 from pqm.io import formats
 from pqm.io.shard_cache import ShardCache, noticing_sigterm
 from pqm.losses.common.loss import Loss, loss_of
+from pqm.models.architecture import expect_attention, position_limit
+from pqm.models.prefix_trees import score_outputs
 from pqm.models.reward_model import Encoder, reward_model, save_reward_model
+from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
 from pqm.study.runs import RunConfig
 from pqm.study.training import TrainingConfig
-from pqm.train.data import TrainingExample, batches, examples, readable, stream
+from pqm.train.data import TrainingExample, batches, examples, expect_one_prompt_per_question, readable, stream
 from pqm.train.model_card import LOG_FILE, RUN_FILE, model_card, training_facts
 from pqm.train.state import resume, save_state
 from pqm.train.train_step import AnyForward, TrainStep
@@ -48,13 +51,15 @@ class Schedule:
 
     Attributes:
         steps: number of optimizer steps.
-        warmup: number of steps with linear warm-up.
+        warmup: number of steps with warm-up.
+        warmup_type: how the rate rises, see `TrainingConfig`.
         learning_rate: the peak learning rate.
         weight_per_step: the weight of an average batch, see `TrainStep`.
     """
 
     steps: int
     warmup: int
+    warmup_type: Literal["linear", "log"]
     learning_rate: float
     weight_per_step: float
 
@@ -65,10 +70,13 @@ class Schedule:
         weights = [1 if training.weighting == "trajectory" else len(one.labels) for one in data]
         steps = max(1, round(per_epoch * training.epochs))
         warmup = round(steps * training.warmup_share)
-        return cls(steps, warmup, run.learning_rate or training.learning_rate, sum(weights) / per_epoch)
+        learning_rate = run.learning_rate or training.learning_rate
+        return cls(steps, warmup, training.warmup_type, learning_rate, sum(weights) / per_epoch)
 
     def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then linear decay to 0 (the paper's schedule)."""
+        """Warm-up, then linear decay to 0."""
+        if step < self.warmup and self.warmup_type == "log":
+            return self.learning_rate * (math.log(step + 1) / math.log(max(2, self.warmup)))
         if step < self.warmup:
             return self.learning_rate * ((step + 1) / self.warmup)
         return self.learning_rate * ((self.steps - step) / max(1, self.steps - self.warmup))
@@ -91,7 +99,12 @@ class Trainer:
         self.loss: Loss = loss_of(run)
         self.accelerator = _accelerator(training)
         self.format = SolutionFormat.load(files.backbone)
-        self.model, self.tokenizer = reward_model(files.backbone, seed, self.loss.scores)
+        self.model, self.tokenizer = reward_model(
+            files.backbone, seed, self.loss.scores, training.head_dropout, training.head_bias
+        )
+        expect_attention(self.model, files.backbone)
+        if self.accelerator.distributed_type not in (DistributedType.FSDP, DistributedType.DEEPSPEED):  # they shard weights
+            expect_trees_read_right(self.model, files.backbone, score_outputs)
         self.encoder = Encoder(self.tokenizer, self.format)
         self.data, self.held_out, self.left_out = self._read()
         self.schedule = Schedule.of(self.data, run, training)
@@ -102,12 +115,13 @@ class Trainer:
         tables = {name: formats.read(path, formats.LABELS) for name, path in files.items()}
         for name, path in files.items():
             self.format.expect(tables[name], path, self.files.backbone)
+        expect_one_prompt_per_question(tables["validation"], self.files.validation)
         if self.run.targets == "soft" and tables["training"]["method"].str.contains("early stop|binary|hard labels only").any():
             raise PqmError(
                 f"{self.files.labels}: contains hard labels only (from early stop, binary search, or a published source); the run"
                 " needs soft labels"
             )
-        limit = getattr(self.model.config, "max_position_embeddings", None)
+        limit = position_limit(self.model)
         kept = {name: readable(table, self.encoder, limit) for name, table in tables.items()}
         left_out = {name: len(tables[name]) - len(table) for name, table in kept.items()}
         if any(left_out.values()):

@@ -1,6 +1,6 @@
 """Checks of a study across its settings: unknown names, inconsistent numbers, missing files.
 
-`faults` needs only the study, and a build does not start if it finds any. `missing_files` and `unfit_snapshots` read the disk.
+`faults` needs only the study, and a build does not start if it finds any. `missing_files` reads the disk.
 """
 
 import importlib.util
@@ -11,15 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
 from pqm.io.published_files import missing_file, published_file
 from pqm.losses.common.loss import find
 from pqm.paper.declared import OF_RUNS, declared, names
 from pqm.study.evaluation import EvaluationConfig
 from pqm.study.faults import Fault, Place, instead, validation_faults
 from pqm.study.labels import LabelsConfig, PublishedLabelsConfig
-from pqm.study.layout import ANNOTATED, REFERENCES, Layout
-from pqm.study.models import GgufModel
+from pqm.study.layout import ANNOTATED, REFERENCES
+from pqm.study.models import GgufModel, Pick
 from pqm.study.results import ResultsConfig
 from pqm.study.runs import RunConfig
 from pqm.study.sources import PackageSource
@@ -44,7 +44,7 @@ def _unknown(place: Place, kind: str, names: Iterable[str], known: Iterable[str]
     known = list(known)
     for name in names:
         if name not in known:
-            yield Fault(place, f"{kind} has no {name!r}; {instead(name, known)}")
+            yield Fault(place, f"{kind} has no {shortened(name)}; {instead(name, known)}")
 
 
 def _cycles(section: str, needs: dict[str, list[str]], what: str, *key: str) -> Iterator[Fault]:
@@ -85,9 +85,20 @@ def _models(study: StudyConfig) -> Iterator[Fault]:
     if ANNOTATED in study.policies:
         yield Fault(("policies", ANNOTATED), f"{ANNOTATED!r} is reserved; rename the policy")
     for kind, models in (("policies", study.policies), ("backbones", study.backbones)):
-        for name, model in models.items():
-            if model.pick is not None:
-                yield from _unknown((kind, name, "pick"), "pretraining", [model.pick.pretraining], study.pretraining)
+        yield from _picks(study, kind, {name: model.pick for name, model in models.items() if model.pick is not None})
+
+
+def _picks(study: StudyConfig, kind: str, picks: dict[str, Pick]) -> Iterator[Fault]:
+    """Faults of the picked snapshots of a section: an unknown pretraining, or the same snapshot twice."""
+    picked: dict[tuple[str, str], str] = {}
+    for name, pick in picks.items():
+        place = (kind, name, "pick")
+        yield from _unknown(place, "pretraining", [pick.pretraining], study.pretraining)
+        if pick.pretraining in study.pretraining:
+            snapshot = pick.choose(study.pretraining[pick.pretraining].snapshot_shares())
+            if picked.setdefault((pick.pretraining, snapshot), name) != name:
+                first = picked[pick.pretraining, snapshot]
+                yield Fault(place, f"picks {snapshot} of {pick.pretraining}, the same as {kind}.{first}; expected another share")
 
 
 def _rollouts(study: StudyConfig) -> Iterator[Fault]:
@@ -107,7 +118,7 @@ def _labels(study: StudyConfig) -> Iterator[Fault]:
         yield from _unknown((*place, "policies"), "policies", item.policies, study.policies)
         for policy in item.policies:
             if study.evaluation and policy in study.policies and policy not in study.evaluation.policies:
-                yield Fault((*place, "policies"), f"policy {policy!r} has no rollouts; add it to evaluation.policies")
+                yield Fault((*place, "policies"), f"policy {shortened(policy)} has no rollouts; add it to evaluation.policies")
 
 
 def _runs(study: StudyConfig) -> Iterator[Fault]:
@@ -200,7 +211,7 @@ def _results(study: StudyConfig, results: ResultsConfig) -> Iterator[Fault]:
             place = ("results", kind, result)
             yield from _unknown(place, "runs", about, study.runs)
             if result not in names(kind):
-                yield Fault(place, f"no {kind.removesuffix('s')} {result!r}; {instead(result, names(kind))}")
+                yield Fault(place, f"no {kind.removesuffix('s')} {shortened(result)}; {instead(result, names(kind))}")
                 continue
             needs = declared(kind, result).needs
             if not about and set(needs) & OF_RUNS:
@@ -253,23 +264,3 @@ def _package(place: Place, package: str) -> list[Fault]:
     except ModuleNotFoundError:
         pass
     return [Fault(place, f"package {package} is not installed")]
-
-
-def unfit_snapshots(study: StudyConfig, layout: Layout) -> list[Fault]:
-    """Thresholds that no snapshot of a finished pretraining reached, and items that chose the same snapshot."""
-    from pqm.policies.snapshots import pick_snapshot
-
-    found: list[Fault] = []
-    for section in ("policies", "backbones"):
-        picked: dict[Path, str] = {}
-        for name, model in getattr(study, section).items():
-            if model.pick is None or not (pretraining := Path(layout.pretraining(model.pick.pretraining))).exists():
-                continue
-            try:
-                snapshot = pick_snapshot(model.pick, pretraining)
-            except PqmError as error:
-                found.append(Fault((section, name, "pick"), str(error)))
-                continue
-            if picked.setdefault(snapshot, name) != name:
-                found.append(Fault((section, name, "pick"), f"picks {snapshot}, the same as {section}.{picked[snapshot]}"))
-    return found

@@ -54,6 +54,8 @@ NOT_IN_RESULTS = (
     "pqm.study",
     "pqm.workflow",
 )
+# A module of this package is imported by name, so no import shows it.
+LOADED_BY_NAME = {"pqm.models.policy": "pqm.models.sampling"}
 REPORT_TEMPLATE = "src/pqm/paper/report.html.jinja"
 
 
@@ -104,6 +106,8 @@ def _files(modules: Iterable[str]) -> list[str]:
         if module not in found and not _is_left_out(module):
             found.add(module)
             pending += _graph().find_modules_directly_imported_by(module)
+            if module in LOADED_BY_NAME:
+                pending += _graph().find_children(LOADED_BY_NAME[module])
     return sorted(f"src/{module.replace('.', '/')}.py" for module in found if not _is_package(module))
 
 

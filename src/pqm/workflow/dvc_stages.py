@@ -4,6 +4,7 @@ A stage runs its rule file, so that Snakemake runs its jobs in parallel, and the
 every output is up to date.
 """
 
+import shlex
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -150,11 +151,11 @@ def _stage(
     targets: Sequence[str] = (),
 ) -> dict[str, Any]:
     wanted = settings or [key for key in SETTINGS[stage] if getattr(study, key.split(".")[0])]
-    run = f"snakemake -s workflow/rules/{stage}.smk --config study={name}"
-    check = f"python -m pqm.provenance check {name} {stage}"
+    run = ["snakemake", "-s", f"workflow/rules/{stage}.smk", "--config", f"study={name}", *(["--", *targets] if targets else [])]
+    check = ["python", "-m", "pqm.provenance", "check", name, stage, *targets]
     return {
         "wdir": "../..",
-        "cmd": [" ".join([run, *(["--", *targets] if targets else [])]), " ".join([check, *targets])],
+        "cmd": [shlex.join(run), shlex.join(check)],
         "params": [{f"{FOLDER}/{name}/{FILE}": _in_one_line(wanted)}],
         "deps": [
             *deps,

@@ -156,22 +156,20 @@ class Plan:
         lists = [self.runs_of(kind, name), *(self.results.tables[table] for table in self.tables_behind(kind, name))]
         return list(dict.fromkeys(run for runs in lists for run in runs))
 
-    def settings_of(self, kind: str, name: str) -> str:
+    def settings_of(self, kind: str, name: str) -> list[str]:
         """The parts of the study that a table or figure depends on: its runs, and the settings that all results share."""
         needs = declared(kind, name).needs
         if not needs:
-            return f"results.{kind}.{name}"
+            return [f"results.{kind}.{name}"]
         runs = ["runs"] if "everything" in needs else [f"runs.{run}" for run in self.runs_behind(kind, name)]
         evaluation = "evaluation,-batch_tokens,-threads" + ("" if "metrics" in needs else ",-n,-vote_subsets,-seed")
-        return " ".join(
-            [
-                f"results.{kind}.{name}",
-                "results,-tables,-figures,-report",
-                *(f"results.tables.{table}" for table in self.tables_behind(kind, name)),
-                *runs,
-                *([evaluation, "training.seeds"] if self.study.evaluation else []),
-            ]
-        )
+        return [
+            f"results.{kind}.{name}",
+            "results,-tables,-figures,-report",
+            *(f"results.tables.{table}" for table in self.tables_behind(kind, name)),
+            *runs,
+            *([evaluation, "training.seeds"] if self.study.evaluation else []),
+        ]
 
     def needed(self, need: str, runs: Iterable[str]) -> list[str]:
         """The files of one need of a result, see `pqm.paper.declared`."""
@@ -205,8 +203,8 @@ class Plan:
             return [REPORTED]
         if need == "validation":
             return []  # its scores are part of "scores"
-        assert need in ("audit", "validation labels") and study.evaluation is not None, need
-        labels = study.evaluation.audit if need == "audit" else study.evaluation.validation
+        assert need in ("audit", "audit labels", "validation labels") and study.evaluation is not None, need
+        labels = study.evaluation.validation if need == "validation labels" else study.evaluation.audit
         return [layout.labels(labels)] if labels else []
 
     def _scores(self, runs: Iterable[str]) -> list[str]:

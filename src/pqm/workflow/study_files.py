@@ -10,10 +10,9 @@ from typing import Any
 from pqm.errors import PqmError
 from pqm.losses.common.loss import find, names
 from pqm.study.faults import Fault, refusal
-from pqm.study.layout import Layout
 from pqm.study.reading import FILE, FOLDER, load_study, study_file
 from pqm.study.study import StudyConfig
-from pqm.workflow.checks import faults, missing_files, unfit_snapshots
+from pqm.workflow.checks import faults, missing_files
 from pqm.workflow.dvc_stages import dvc_file, dvc_text
 
 SCHEMA = FOLDER / "study.schema.json"
@@ -55,7 +54,7 @@ def check_study(name: str) -> None:
     """
     path = study_file(name)
     study = load_study(path)
-    found = [*faults(study), *missing_files(study), *unfit_snapshots(study, Layout.of(name))]
+    found = [*faults(study), *missing_files(study)]
     if not dvc_file(name).exists() or dvc_file(name).read_text() != dvc_text(study, name):
         found.append(Fault((), f"{dvc_file(name)} is not up to date; run `pqm study dvc {name}`"))
     if found:

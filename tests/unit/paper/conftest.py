@@ -6,8 +6,6 @@ from made_study import make_study
 from pqm.paper.figure import draw_figure
 from pqm.paper.table import make_table
 
-ROOT = Path(__file__).parents[3]
-
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory):
@@ -18,7 +16,7 @@ def study(tmp_path_factory):
 def made(study):
     """The study with every table and figure made."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)  # config/reported.csv
+        patch.chdir(study.file.parents[1])  # config/reported.csv
         for name in study.config.tables:
             make_table(name, study, Path(study.layout.results, "tables"))
         for name in study.config.figures:

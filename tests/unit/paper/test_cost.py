@@ -14,11 +14,14 @@ from pqm.paper.results import Results
 
 def test_cost_sums_jobs_and_counters(made):
     rows = rows_of(made, "cost").set_index("stage")
-    assert rows.loc["train", ["jobs", "cpu_seconds", "seconds", "longest_seconds", "tokens"]].tolist() == [6, 18, 36, 6, 6000]
+    assert rows.loc["train", ["jobs", "cpu_seconds", "seconds", "longest_seconds", "tokens"]].tolist() == [7, 21, 42, 6, 7000]
     assert rows.loc["policies", "tokens"] == 4000
     sampled = sum(made.rollouts(policy, name)["n_tokens"].sum() for policy in POLICIES for name in SETS)
     assert rows.loc["rollouts", "tokens"] == sampled
-    assert rows.loc["evaluate", "tokens"] == (6 + 2) * sampled
+    weak = sum(made.rollouts("weak", name)["n_tokens"].sum() for name in SETS)
+    assert (
+        rows.loc["evaluate", "tokens"] == (6 + 2) * sampled + weak
+    )  # six checkpoints and two references; one scores `weak` only
     jobs = records(Path(made.layout.benchmarks))
     assert summary(jobs)["jobs"].sum() == len(jobs)
 

@@ -24,7 +24,7 @@ from pqm.paper.table import Table
 
 
 def table(results, runs):
-    return Table(pd.DataFrame({"x": [0.12345]}), pd.DataFrame({"x": ["0.1"]}), "A note.")
+    return Table(pd.DataFrame({"x": [0.12345678]}), pd.DataFrame({"x": ["0.1"]}), "A note.")
 """
 
 
@@ -81,7 +81,7 @@ def test_a_file_makes_a_table(write_table, write_study, tmp_path):
     assert (result.title, result.needs, result.caption) == ("Mine", (), "My own caption.")
     results = Results(write_study(results={"tables": {"mine": []}}))
     make_table("mine", results, tmp_path / "made")
-    assert pd.read_csv(tmp_path / "made/mine.csv")["x"].tolist() == [0.1235]
+    assert pd.read_csv(tmp_path / "made/mine.csv")["x"].tolist() == [0.123457]
     assert (tmp_path / "made/mine.md").read_text().endswith("\n\nMy own caption. A note.\n")
 
 

@@ -65,7 +65,7 @@ def test_a_perfect_judge_reverses_less_than_a_poor_one(made):
 
 def test_margin_is_drawn_from_its_table(made):
     data = margin.data(made, [])
-    assert set(data["zeta"]) == {4.0} and set(data["n"]) == {1, 8}
+    assert set(data["zeta"]) == {4.0, 8.0} and set(data["n"]) == {1, 8}
 
 
 def test_a_figure_names_the_table_that_it_lacks(study, tmp_path):

@@ -1,15 +1,20 @@
 """The tables of a small study (`made_study.py`)."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from made_study import BENCHMARKS, POLICIES, SEEDS, SETS, rows_of
+from small import read_yaml, write_yaml
 
 from pqm.errors import PqmError
 from pqm.estimation.estimators import best_of_n
 from pqm.estimation.statistics import holm
+from pqm.paper.overview import write_overview
+from pqm.paper.results import Results
+from pqm.paper.significance import significance_note, significance_tests
 from pqm.paper.style import printed
 from pqm.paper.table import make_table
 from pqm.paper.tables import case_study, paper_comparison
@@ -45,7 +50,7 @@ def test_letters_of_the_main_table_are_the_tests_that_hold(made):
             part = tests[
                 (tests["benchmark"] == "test") & (tests["policy"] == policy) & (tests["method"] == method) & tests["holds"]
             ]
-            letters = {"self-consistency": "s", "step-classifier": "c", "bce": "b"}
+            letters = {"self-consistency": "s", "backbone-likelihood": "l", "step-classifier": "c", "bce": "b"}
             expected = {letters[row.reference] + ("" if row.difference > 0 else "↓") for row in part.itertuples()}
             assert set(line.rstrip(" |").rsplit("]", 1)[1].split()) == expected
 
@@ -54,7 +59,7 @@ def test_tests_are_at_the_largest_n_and_corrected_by_family(made):
     tests = rows_of(made, "differences")
     assert set(tests["n"]) == {8}
     sizes = tests["family"].value_counts().to_dict()
-    each = 2 + 3  # BCE is not tested against itself
+    each = 3 + 4  # BCE is not tested against itself
     assert sizes == {"all": each, "cells": len(POLICIES) * len(BENCHMARKS) * each}
     assert (tests["p_holm"] >= tests["p"] - 1e-4).all()
     assert (tests["holds"] == (tests["p_holm"] < 0.05)).all()
@@ -68,6 +73,56 @@ def test_the_difference_over_all_cells_is_their_mean_weighted_by_questions(made)
     cells = part[part["family"] == "cells"]
     expected = np.average(cells["difference"], weights=[SETS[name] for name in cells["benchmark"]])
     assert part[part["family"] == "all"]["difference"].iloc[0] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["main", "backbones", "loss_ablation", "margin_ablation", "self_consistency"])
+def test_what_the_backbone_does_without_reward_training_is_beside_every_method(made, name):
+    rows, main = rows_of(made, name), rows_of(made, "main")
+    for method in ("backbone-likelihood", "step-classifier"):
+        found = rows[rows["method"] == method].set_index(["policy", "benchmark", "n"])["accuracy"]
+        expected = main[main["method"] == method].set_index(["policy", "benchmark", "n"])["accuracy"]
+        assert len(found) > 0 and found.to_dict() == expected[found.index].to_dict()
+        assert f"| {printed(method)} " in Path(made.layout.table(name, "md")).read_text()
+
+
+def test_a_method_below_the_likelihood_is_said_to_be_below(made):
+    metrics = made.metrics(["bce", "pqm-zeta4"])
+    largest = metrics["n"] == 8
+    for method, period in (("bce", 2), ("backbone-likelihood", 1), ("step-classifier", 2), ("pqm-zeta4", 1)):
+        rows = largest & (metrics["method"] == method)
+        numbers = metrics.loc[rows, "question_id"].str.rsplit("-", n=1).str[1].astype(int)
+        metrics.loc[rows, "accuracy"] = (numbers % period == 0).astype(float)
+    tests = significance_tests(made, metrics, ["bce", "pqm-zeta4"])
+    found = tests[tests["family"] == "all"].set_index(["method", "reference"])
+    assert found.loc[("bce", "backbone-likelihood"), "difference"] == -0.5 and found.loc[("bce", "backbone-likelihood"), "holds"]
+    assert found.loc[("pqm-zeta4", "backbone-likelihood"), "difference"] == 0
+    note = significance_note(made, tests)
+    assert "BCE below self-consistency, backbone's likelihood;" in note and "PQM, ζ = 4 below" not in note
+    assert "PQM, ζ = 4 above self-consistency, backbone's step classifier, BCE." in note
+
+
+def test_an_ablation_compares_equal_seeds(made):
+    rows = rows_of(made, "margin_ablation")
+    assert set(rows["policy"]) == {"weak"} and set(rows["seeds"]) == {1}
+    for method in ("pqm-zeta4", "pqm-zeta8"):
+        metrics = made.metrics([method], references=False)
+        one = metrics[(metrics["seed"] == 1) & (metrics["policy"] == "weak") & (metrics["aggregation"] == "min")]
+        expected = one[one["method"] == method].groupby(["benchmark", "n"])["accuracy"].mean()
+        found = rows[rows["method"] == method].set_index(["benchmark", "n"])["accuracy"]
+        assert found.to_dict() == pytest.approx(expected.to_dict(), abs=1e-6)
+    assert "Every run has one training seed here, 1, so" in Path(made.layout.table("margin_ablation", "md")).read_text()
+    assert "Every run has 2 training seeds here: 0, 1." in Path(made.layout.table("backbones", "md")).read_text()
+    trained = rows_of(made, "backbones").query("method == 'bce'")
+    assert set(trained["seeds"]) == {2}
+
+
+def test_runs_without_a_common_seed_are_refused(made, tmp_path):
+    content = read_yaml(made.file)
+    content["runs"]["pqm-zeta4"]["seeds"] = [0]
+    write_yaml(tmp_path / "study.yaml", content)
+    other = Results(tmp_path / "study.yaml", Path(made.layout.data), Path(made.layout.results))
+    with pytest.raises(PqmError, match="runs pqm-zeta4, pqm-zeta8 have no training seed in common"):
+        make_table("margin_ablation", other, tmp_path)
 
 
 def test_backbones_are_distinguished(made):
@@ -105,7 +160,7 @@ def test_annotated_errors_are_judged_by_a_threshold_from_monte_carlo_labels(made
 
 
 def test_the_first_wrong_step_of_labelled_solutions_is_the_first_label_of_zero(made):
-    labelled = made.labelled("pqm-zeta4/seed-0").set_index(["question_id", "steps"])
+    labelled = made.labelled("pqm-zeta4/seed-0", "validation").set_index(["question_id", "steps"])
     labels = made.labels("validation")
     assert len(labelled) == len(labels)
     for row in labels.itertuples():
@@ -149,21 +204,48 @@ ROW = {"policy": "weak", "benchmark": "test", "method": "bce", "n": 8, "accuracy
 
 
 def test_published_numbers_are_beside_ours(made, reported):
-    reported(ROW, ROW | {"policy": "unknown"})
-    rows = paper_comparison.table(made, []).rows
+    reported(ROW, ROW | {"policy": "unknown"}, ROW | {"method": "orm"})
+    table = paper_comparison.table(made, [])
+    rows = table.rows
     main = rows_of(made, "main")
     ours = main[(main["method"] == "bce") & (main["policy"] == "weak") & (main["benchmark"] == "test") & (main["n"] == 8)]
     assert rows["accuracy_ours"].iloc[0] == ours["accuracy"].iloc[0]
-    assert np.isnan(rows["accuracy_ours"].iloc[1])
+    assert len(rows) == len(table.shown) == 1 and table.note == "This study measured 1 of 3 published numbers."
 
 
 @pytest.mark.parametrize(
-    ("change", "words"), [({"source": " "}, "source"), ({"source": None}, "source"), ({"accuracy": 51.4}, "share")]
+    ("change", "words"),
+    [
+        ({"source": " "}, "source: expected where the number was read, found ' '"),
+        ({"source": None}, "source: expected where the number was read, found nothing"),
+        ({"accuracy": 51.4}, r"accuracy: expected a share in \[0, 1\], found 51.4"),
+        ({"accuracy": "39.8 %"}, r"accuracy: expected a share in \[0, 1\], found '39.8 %'"),
+        ({"n": 0}, "n: expected a number of samples, found 0"),
+        ({"n": 8.5}, "n: expected a number of samples, found 8.5"),
+        ({"method": "bec"}, "method: expected a loss with its settings, such as pqm-zeta4, or a reference, .*, found 'bec'"),
+        ({"method": "x" * 5000}, "method: expected .*, found 'x{9,150} .. x{9,150}'$"),
+    ],
 )
-def test_published_numbers_without_source_or_beyond_one_are_refused(made, reported, change, words):
+def test_published_numbers_that_no_study_can_measure_are_refused(made, reported, change, words):
     reported(ROW, ROW | change)
-    with pytest.raises(PqmError, match=f"line 3.*{words}"):
+    with pytest.raises(PqmError, match=f"line 3, {words}"):
         paper_comparison.table(made, [])
+
+
+def test_whole_published_shares_and_votes_are_read(made, reported):
+    reported(ROW | {"accuracy": 1}, ROW | {"accuracy": 0, "method": "bce+self-consistency"})
+    assert paper_comparison.table(made, []).shown["reported"].tolist() == ["100.0", "0.0"]
+
+
+def test_pages_leave_out_a_comparison_without_a_measured_number(made, reported, tmp_path):
+    reported(ROW | {"policy": "unknown"})
+    copy = Results(made.file, Path(made.layout.data), tmp_path / "results")
+    shutil.copytree(made.layout.results, tmp_path / "results", ignore=shutil.ignore_patterns("scores", "checkpoints"))
+    assert "paper_comparison" in copy.shown("tables")
+    make_table("paper_comparison", copy, tmp_path / "results/tables")
+    assert copy.shown("tables") == [name for name in made.config.tables if name != "paper_comparison"]
+    write_overview(copy, tmp_path / "results/README.md")
+    assert "Published numbers" not in (tmp_path / "results/README.md").read_text()
 
 
 @pytest.mark.parametrize("text", ["", "policy,benchmark\nweak,test\n", None], ids=["empty", "columns", "missing"])

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, create_model
 
 import pqm.losses
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
 from pqm.study.faults import instead, validation_faults
 from pqm.study.runs import RunConfig
 from pqm.study.settings import Settings
@@ -131,20 +131,23 @@ def find(name: str) -> Loss:
     if ":" not in name:
         if name not in names():
             raise PqmError(
-                f"no loss {name!r}; {instead(name, names())} (write a function of your own as package.module:function)"
+                f"no loss {shortened(name)}; {instead(name, names())} (write a function of your own as package.module:function)"
             )
         return _registered(importlib.import_module(module_of(name)).LOSS)
     module, _, attribute = name.partition(":")
     if not module or not attribute:
-        raise PqmError(f"loss {name!r}: expected package.module:function")
+        raise PqmError(f"loss {shortened(name)}: expected package.module:function")
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # a module in the working directory needs no installation
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise PqmError(f"loss {name}: cannot be imported ({error}); expected package.module:function") from None
+    except Exception as error:  # whatever the user's module raises
+        why = str(error).splitlines()[0] if str(error) else "no message"
+        raise PqmError(
+            f"loss {shortened(name)}: cannot be imported ({type(error).__name__}: {why}); expected package.module:function"
+        ) from None
     if not isinstance(found, Loss) and not callable(found):
-        raise PqmError(f"loss {name}: not a function; expected package.module:function")
+        raise PqmError(f"loss {shortened(name)}: not a function; expected package.module:function")
     return _registered(found if isinstance(found, Loss) else Loss(found, found.__name__.replace("_", " ")))
 
 

@@ -17,15 +17,28 @@ def log_of_nothing(scores: Tensor) -> float:
     return torch.finfo(scores.dtype).min / 4
 
 
-def correct_factors(scores: Tensor, correct: Tensor, negatives: Tensor, zeta: float, normalizer: Normalizer) -> Tensor:
-    """Sum over slot 0 (Q_0 = 0) and the correct steps of -log of their factor in Eq. 10, shape [trajectories]."""
+def with_official_epsilon(log_sum: Tensor) -> Tensor:
+    """The logarithm of a denominator to which the authors' code adds 1e-5."""
+    return torch.logaddexp(log_sum, torch.full_like(log_sum, math.log(OFFICIAL_EPSILON)))
+
+
+def correct_factors(
+    scores: Tensor, correct: Tensor, negatives: Tensor, zeta: float, normalizer: Normalizer, counted_twice: bool = False
+) -> Tensor:
+    """Sum over slot 0 (Q_0 = 0) and the correct steps of -log of their factor in Eq. 10, shape [trajectories].
+
+    Args:
+        counted_twice: whether each step after the first one is counted twice in its own denominator.
+    """
     nothing = log_of_nothing(scores)
     wrong = torch.logsumexp(torch.where(negatives, scores + zeta, nothing), dim=1, keepdim=True)
     if normalizer == "official":
-        wrong = torch.logaddexp(wrong, torch.full_like(wrong, math.log(OFFICIAL_EPSILON)))
+        wrong = with_official_epsilon(wrong)
     slot0 = torch.where(negatives.any(dim=1, keepdim=True), F.softplus(wrong), 0)
     start = torch.zeros_like(scores[:, :1])
     rising = torch.logcumsumexp(torch.cat([start, torch.where(correct, scores, nothing)], dim=1), dim=1)[:, 1:]
+    if counted_twice:
+        rising = torch.cat([rising[:, :1], torch.logaddexp(rising, scores)[:, 1:]], dim=1)
     steps = torch.where(correct, torch.logaddexp(rising, wrong) - scores, 0)
     return slot0.squeeze(1) + steps.sum(dim=1)
 

@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.cache_utils import DynamicLayer
 
 from pqm.errors import PqmError
 from pqm.memory import fits
+from pqm.models.architecture import layer_windows, masks_by_layer, position_limit
 from pqm.models.sampling.engine import Request, Sample, random_stream
+from pqm.models.tokenizing import continuation_texts, token_ids
 from pqm.progress import say
 
 
@@ -72,9 +73,10 @@ def _sample(
                 grouped[index] += samples
         token, log_probability = _draw(batch.logits, batch.uniform(), temperature)
         batch.write(token, log_probability)
-    for current in (one for group in grouped for one in group):
-        current.n_tokens = len(current.tokens)
-        current.text = str(tokenizer.decode(current.tokens, skip_special_tokens=True))
+    for request, group in zip(requests, grouped):
+        texts = continuation_texts(tokenizer, token_ids(tokenizer, request.prompt), [one.tokens for one in group])
+        for current, text in zip(group, texts):
+            current.n_tokens, current.text = len(current.tokens), text
     return grouped
 
 
@@ -97,20 +99,19 @@ class _RunningBatch:
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_new_tokens: int) -> None:
         self.model, self.tokenizer, self.max_new_tokens = model, tokenizer, max_new_tokens
+        self.windows = layer_windows(model)
         self.samples: list[Sample] = []
 
     def takes(self, newcomers: int, rows: int) -> bool:
-        """Whether the batch has room for more samples. With sliding-window layers, which cannot be padded, it must be empty."""
-        if not self.samples:
-            return newcomers <= rows
-        return len(self.samples) + newcomers <= rows and all(type(layer) is DynamicLayer for layer in self.cache.layers)
+        """Whether the batch has room for more samples."""
+        return len(self.samples) + newcomers <= rows
 
     def admit(self, requests: Sequence[Request], seed: int) -> list[list[Sample]]:
         """Read the prompts, add one row for each of their samples, and return these samples."""
-        prompts = [self.tokenizer(request.prompt, add_special_tokens=False)["input_ids"] for request in requests]
+        prompts = [token_ids(self.tokenizer, request.prompt) for request in requests]
         width, device = max(map(len, prompts)), self.model.device
-        limit = getattr(self.model.config, "max_position_embeddings", width + self.max_new_tokens)
-        if width + self.max_new_tokens > limit:
+        limit = position_limit(self.model)
+        if limit is not None and width + self.max_new_tokens > limit:
             raise PqmError(
                 f"a prompt of {width} tokens and max_new_tokens {self.max_new_tokens} exceed the model's {limit} positions"
             )
@@ -120,7 +121,7 @@ class _RunningBatch:
             tokens[row, width - len(prompt) :] = torch.tensor(prompt)
             visible[row, width - len(prompt) :] = True
         tokens, visible = tokens.to(device), visible.to(device)
-        cache = DynamicCache(config=self.model.config)
+        cache = DynamicCache()  # layers with a sliding window forget nothing, because rows that join would not fit
         output = self.model(
             input_ids=tokens,
             attention_mask=visible.long(),
@@ -188,9 +189,11 @@ class _RunningBatch:
             token, self.visible, self.positions = token[keep], self.visible[keep], self.positions[keep]
             self.noise, self.written = self.noise[keep], self.written[keep]
         self.visible = torch.cat([self.visible, self.visible.new_ones(len(token), 1)], dim=1)
+        places = torch.arange(self.visible.shape[1], device=self.visible.device)[None]
+        mask = _additive(self.visible, self.model.dtype)[:, None, None, :]
         output = self.model(
             input_ids=token.unsqueeze(1),
-            attention_mask=_additive(self.visible, self.model.dtype)[:, None, None, :],
+            attention_mask=masks_by_layer(self.windows, mask, places[:, -1:], places),
             position_ids=self.positions.unsqueeze(1),
             past_key_values=self.cache,
             use_cache=True,

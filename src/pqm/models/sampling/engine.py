@@ -1,8 +1,12 @@
-"""The interface of a sampling engine: prompts in, samples out. Each engine is one module of this folder."""
+"""The interface of a sampling engine: prompts in, samples out.
+
+Each engine is a module `<name>_engine.py` of this folder, with its class as `ENGINE`.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -56,6 +60,10 @@ class Engine(Protocol):
         Args:
             rows: most samples at once (None: all). Servers ignore it.
         """
+
+
+# Called with the policy's folder, the number of threads, and the file of its running server, if the workflow started one.
+EngineClass = Callable[[Path, int, Path | None], Engine]
 
 
 def random_stream(*parts: object) -> np.random.Generator:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from pqm.errors import PqmError
+from pqm.models.architecture import expect_class
 from pqm.models.placement import place
+from pqm.models.sampling.batch_probe import expect_samples_right
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request, Sample
 
@@ -16,21 +18,30 @@ from pqm.models.sampling.engine import Request, Sample
 class TransformersEngine:
     """A causal language model and its tokenizer.
 
+    Args:
+        folder: a `transformers` folder.
+        running: not used, because there is no server.
+
     Raises:
-        PqmError: the tokenizer has no end token.
+        PqmError: the tokenizer has no end token, or models of this type cannot be sampled in batches.
     """
 
     name = f"transformers {transformers.__version__}"
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, running: Path | None) -> None:
         torch.set_num_threads(threads)
+        expect_class(AutoModelForCausalLM, AutoConfig.from_pretrained(folder), folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.eos_token_id is None:
             raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
         self.model = place(model)
+        expect_samples_right(self.model, self.tokenizer, folder)
 
     def sample(
         self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
     ) -> list[list[Sample]]:
         return sample(self.model, self.tokenizer, requests, temperature, max_new_tokens, seed, rows)
+
+
+ENGINE = TransformersEngine

@@ -12,9 +12,10 @@ from pqm.paper.style import in_print_order
 TITLE = "Best-of-n against n"
 NEEDS = ("table main",)
 CAPTION = """
-Accuracy of best-of-n against n for every sampling policy (columns, weakest first) and benchmark (rows). The bands are the
-intervals of BCE and of PQM with margin 4. The other intervals and the likelihood under the policy are in the main table. pass@n
-is the upper bound.
+Accuracy of best-of-n against n for every sampling policy (columns, in the study's order) and benchmark (rows). The bands are
+the intervals of BCE and of PQM with margin 4. Black and grey lines need no reward training; among them are the backbone's
+likelihood and its step classifier. pass@n is the upper limit. All intervals, and the policy's likelihood, are in the main
+table.
 """
 BANDS = ("bce", "pqm-zeta4")
 

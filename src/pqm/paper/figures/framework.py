@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pqm.paper.audit import audit
+from pqm.paper.audit import audit_by_truth_or_labels
 from pqm.paper.figure import FIRST_WRONG, RIGHT, STEP_COLOURS
 from pqm.paper.results import Results
 from pqm.paper.style import printed
@@ -17,16 +17,19 @@ TITLE = "A trajectory and its Q values"
 NEEDS = ("scores", "audit")
 CAPTION = """
 A trajectory, its Monte Carlo labels and its Q ranking: the paper's Figure 1 with a sampled solution of the audit set. Blue steps
-are truly right, orange ones wrong. Beside each step are the number of completions from it that reach the right answer (for the
-last step: its own grade) and the label. The bars are Q by PQM with margin 4, mean over training seeds. The solution is the one
-with the most steps of its rarer kind, right or wrong, then the most balanced one, then the first: the choice uses no score.
+are right, orange ones wrong: by the truth where it is known, and otherwise by the labels, as the figure says. Beside each step
+are the number of completions from it that reach the right answer (for the last step: its own grade) and the label. The bars are
+Q by the reward model, mean over training seeds. The solution is the one with the most steps of its rarer kind, right or wrong,
+then the most balanced one, then the first: the choice uses no score.
 """
-STEP_WIDTH = 62  # characters of a line that stay left of the bars
+QUESTION_WIDTH, STEP_WIDTH = 95, 66  # characters of a line that stay left of the bars
+STEP_HEIGHT, LINE_HEIGHT = 0.55, 0.17  # inches: the least height of a step, and the height of a line of text
 
 
 def data(results: Results, runs: Sequence[str]) -> pd.DataFrame:
-    """The steps of one audited solution: their truth, Monte Carlo labels and Q by the first run."""
-    solution = _choose(audit(results))
+    """The steps of one audited solution: whether each is right, its Monte Carlo labels and Q by the first run."""
+    labelled, known = audit_by_truth_or_labels(results)
+    solution = _choose(labelled)
     scores = []
     for scorer in results.scorers(runs[0]):
         rows = results.solutions(scorer, results.audit)
@@ -35,9 +38,10 @@ def data(results: Results, runs: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "question": solution.prompt,
-            "step": range(1, len(solution.truth) + 1),
+            "step": range(1, len(solution.steps) + 1),
             "text": list(solution.completions),
-            "right": solution.truth,
+            "right": solution.right,
+            "judged_by": "truth" if known else "labels",
             "hits": list(solution.hits),
             "count": list(solution.counts),
             "label": list(solution.labels),
@@ -49,7 +53,7 @@ def data(results: Results, runs: Sequence[str]) -> pd.DataFrame:
 
 def _choose(labelled: pd.DataFrame) -> pd.Series:
     """The solution with the most steps of its rarer kind, by a rule that uses no score."""
-    right, wrong = (labelled["truth"].map(lambda truth, kind=kind: truth.count(kind)) for kind in (True, False))
+    right, wrong = (labelled["right"].map(lambda right, kind=kind: right.count(kind)) for kind in (True, False))
     ranked = labelled.assign(rarer=np.minimum(right, wrong), uneven=(right - wrong).abs())
     order = ["rarer", "uneven", "question_id", "policy"]
     return ranked.sort_values(order, ascending=[False, True, True, True], kind="stable").iloc[0]
@@ -57,31 +61,32 @@ def _choose(labelled: pd.DataFrame) -> pd.Series:
 
 def draw(data: pd.DataFrame) -> Figure:
     """The steps on the left, their Q on the right."""
-    steps = len(data)
-    figure = Figure(figsize=(10.5, 0.55 * steps + 1.8))
+    question = textwrap.wrap(data["question"].iloc[0], QUESTION_WIDTH)
+    texts = [textwrap.wrap(f"{row.step}   {row.text}", STEP_WIDTH, subsequent_indent="     ") for row in data.itertuples()]
+    height = max(STEP_HEIGHT, 0.05 + LINE_HEIGHT * max(map(len, texts)))  # of each step, in inches
+    above = 0.5 + LINE_HEIGHT * len(question)
+    figure = Figure(figsize=(10.5, height * len(data) + above + 0.8))
     text, bars = figure.subplots(1, 2, width_ratios=(1.7, 1))
     colours = [STEP_COLOURS[RIGHT] if right else STEP_COLOURS[FIRST_WRONG] for right in data["right"]]
     for axis in (text, bars):
-        axis.set_ylim(steps + 0.2, -1.6)
-    _draw_steps(text, data, colours)
+        axis.set_ylim(len(data) + 0.2, -above / height)
+    text.text(0, -above / height, "\n".join(question), fontsize=8.5, va="top", parse_math=False)
+    _draw_steps(text, data, texts, colours)
     _draw_bars(bars, data, colours)
     figure.tight_layout()
     return figure
 
 
-def _draw_steps(axis: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:
-    """The question above, then each step in a box with its hits and its label."""
+def _draw_steps(axis: Axes, data: pd.DataFrame, texts: Sequence[Sequence[str]], colours: Sequence[str]) -> None:
+    """Each step in a box with its hits and its label."""
     axis.set_xlim(0, 1)
     axis.axis("off")
-    question = data["question"].iloc[0]
-    cut = question.rfind(" . ", 0, len(question) // 2 + 12) + 2
-    axis.text(0, -1.1, f"{question[:cut]}\n{question[cut:].strip()}", fontsize=8.5, va="center")
-    axis.text(0, -0.25, "right completions, label", fontsize=8, va="center", color="#555555")
-    for place, (row, colour) in enumerate(zip(data.itertuples(), colours)):
+    legend = f"right completions, label; blue is right and orange wrong by the {data['judged_by'].iloc[0]}"
+    axis.text(0, -0.25, legend, fontsize=8, va="center", color="#555555")
+    for place, (row, lines, colour) in enumerate(zip(data.itertuples(), texts, colours)):
         sign, box = "+" if row.label >= 0.5 else "−", {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour}
         axis.text(0.11, place + 0.5, f"{row.hits}/{row.count}  {sign}", fontsize=9.5, va="center", ha="right", color=colour)
-        shown = textwrap.fill(row.text, STEP_WIDTH, subsequent_indent="     ")
-        axis.text(0.16, place + 0.5, f"{row.step}   {shown}", fontsize=9, va="center", bbox=box)
+        axis.text(0.16, place + 0.5, "\n".join(lines), fontsize=9, va="center", bbox=box, parse_math=False)
 
 
 def _draw_bars(axis: Axes, data: pd.DataFrame, colours: Sequence[str]) -> None:

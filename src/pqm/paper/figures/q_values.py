@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pqm.estimation.statistics import Floats
+from pqm.estimation.intervals import Floats
 from pqm.estimation.theory import violations
 from pqm.paper.audit import audit, audited_prefixes
 from pqm.paper.figure import FIRST_WRONG, LEAST_STEPS, RIGHT, STEP_COLOURS, legend_below
@@ -56,7 +56,7 @@ def _monte_carlo_places(results: Results) -> list[dict[str, object]]:
 
 def _monte_carlo_reversals(labelled: pd.DataFrame) -> dict[str, int]:
     """Within each solution, without its last step (labelled by its own grade) and without the unknown start."""
-    pairs = [violations(row.soft_labels[:-1], row.truth[:-1]) for row in labelled.itertuples()]
+    pairs = [violations(row.soft_labels[:-1], row.right[:-1]) for row in labelled.itertuples()]
     return {"violated": sum(one for one, _ in pairs), "inequalities": sum(many for _, many in pairs)}
 
 
@@ -68,8 +68,8 @@ def _model_places(
     seen: dict[tuple[int, bool], list[float]] = {}
     for solution in labelled.itertuples():
         q = scores[solution.question_id, solution.steps]
-        pairs.append(violations(q, solution.truth, 0.0))
-        for place, right in enumerate(solution.truth):
+        pairs.append(violations(q, solution.right, 0.0))
+        for place, right in enumerate(solution.right):
             seen.setdefault((place + 1, right), []).append(float(q[place]))
     reversals = {"violated": sum(one for one, _ in pairs), "inequalities": sum(many for _, many in pairs)}
     return [

@@ -24,8 +24,7 @@ def table(results: Results, runs: Sequence[str]) -> Table:
     """Accuracies by aggregation, with the share of solutions whose lowest step is the last."""
     metrics = results.metrics(runs, references=False)
     metrics = metrics[~metrics["method"].str.endswith(SELF_CONSISTENCY)]
-    config = results.config
-    rows = in_order(results, summarise(metrics, config.confidence, config.resamples, config.seed))
+    rows = in_order(results, summarise(metrics, results.config.confidence))
     last = {
         (results.method(run), benchmark, policy): _share_with_lowest_last(results, run, policy, benchmark)
         for run in runs

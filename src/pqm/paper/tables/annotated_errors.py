@@ -1,4 +1,4 @@
-"""Finding human-annotated first errors."""
+"""Finding the first errors that people annotated."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,11 @@ from pqm.paper.truth import with_truth
 TITLE = "Finding human-annotated first errors"
 NEEDS = ("annotated", "scores", "validation", "validation labels")
 CAPTION = """
-Finding the human-annotated first wrong step, by ProcessBench's definition: F1 is the harmonic mean of two shares, that of
-erroneous solutions in which the first wrong step is found and that of correct solutions in which none is. The prediction is the
-first step that scores below a threshold, the one with the highest F1 on the validation questions, where the first wrong step is
-the first with a hard Monte Carlo label of 0. Mean over training seeds, with intervals over questions and seeds.
+F1 of finding the first wrong step that people annotated, as ProcessBench defines it. It is the harmonic mean of two shares: how
+many of the wrong solutions have their first wrong step found, and how many of the correct solutions have no step flagged. The
+first step that scores below a threshold is flagged. The threshold is the one with the highest F1 on the validation questions,
+where the first step with a hard Monte Carlo label of 0 counts as the first wrong step. Means over training seeds, with
+intervals over questions and seeds.
 """
 
 
@@ -28,7 +29,10 @@ def table(results: Results, runs: Sequence[str]) -> Table:
             results,
             results.method(run),
             dataset,
-            [(results.labelled(one), with_truth(results.annotated(one, dataset), dataset)) for one in results.scorers(run)],
+            [
+                (results.labelled(one, results.validation), with_truth(results.annotated(one, dataset), dataset))
+                for one in results.scorers(run)
+            ],
         )
         for dataset in results.evaluation.annotated
         for run in runs

@@ -6,44 +6,72 @@ import numpy as np
 import pandas as pd
 
 from pqm.estimation.estimators import probability
+from pqm.estimation.first_errors import with_known_truth
 from pqm.paper.results import Results
 from pqm.paper.style import printed
 from pqm.paper.table import Table
 from pqm.paper.truth import with_truth
 
 TITLE = "One solution, step by step"
-NEEDS = ("scores",)
+NEEDS = ("scores", "audit labels")
 CAPTION = """
-One sampled solution, step by step, with sigma of each step's score (mean over the training seeds) and the truth. It is chosen by
-a rule that uses no score: the first by question, policy and sample of the first benchmark that has five or more steps (fewer,
-where there is none) and its first error neither at the first nor at the last step.
+One sampled solution, step by step, with sigma of each step's score (mean over the training seeds) and the truth. Where the truth
+of the benchmark's steps is unknown, the solution is from the audit set, and the table has its Monte Carlo labels instead. It is
+chosen by a rule that uses no score: the first by question, policy and sample that has five or more steps (fewer, where there is
+none) and its first error neither at the first nor at the last step.
 """
 STEPS = 5
 
 
 def table(results: Results, runs: Sequence[str]) -> Table:
     """The steps of one solution with the score of every run."""
-    benchmark = results.evaluation.benchmarks[0]
-    solution, rule = choose(with_truth(results.solutions(results.scorers(runs[0])[0], benchmark), benchmark))
-    rows = pd.DataFrame(
-        {
-            "step": range(1, len(solution.steps) + 1),
-            "text": solution.steps,
-            "right": [not 0 <= solution.first_error <= place for place in range(len(solution.steps))],
-        }
-    )
-    shown = rows.assign(right=np.where(rows["right"], "right", "wrong")).rename(columns={"right": "truth"})
+    dataset, solutions = _solutions(results, results.scorers(runs[0])[0])
+    solution, rule = choose(solutions)
+    rows, shown, judged = (_by_labels if "labels" in solutions else _by_truth)(solution)
     for run in runs:
         scores = []
         for scorer in results.scorers(run):
-            scored = results.scored(scorer, solution.policy, benchmark).set_index(["question_id", "sample_id"])
+            scored = results.scored(scorer, solution.policy, dataset).set_index(["question_id", "sample_id"])
             scores.append(scored.at[(solution.question_id, solution.sample_id), "step_scores"])
         method = results.method(run)
         rows[method] = probability(np.mean(scores, axis=0))
         shown[printed(method)] = rows[method].map("{:.3f}".format)
-    question = results.questions(benchmark).at[solution.question_id, "question"]
-    note = f"Here: {solution.question_id}, {solution.policy} policy; {rule}. The question: {question}"
+    question = results.questions(dataset).at[solution.question_id, "question"]
+    note = f"Here: {solution.question_id}, {solution.policy} policy; {rule}. {judged}The question: {question}"
     return Table(rows, shown, note)
+
+
+def _solutions(results: Results, scorer: str) -> tuple[str, pd.DataFrame]:
+    """The first benchmark and its solutions with a known first error; if there is none, the labelled ones of the audit set.
+
+    Raises:
+        PqmError: no first error is known, and the study has no audit set.
+    """
+    benchmark = results.evaluation.benchmarks[0]
+    solutions = results.solutions(scorer, benchmark)
+    if results.evaluation.audit is not None and with_known_truth(solutions).empty:
+        return results.audit, results.labelled(scorer, results.audit)
+    return benchmark, with_truth(solutions, benchmark)
+
+
+def _by_truth(solution: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The rows of the steps with their truth, the rows as shown, and nothing to note."""
+    right = [not 0 <= solution.first_error <= place for place in range(len(solution.steps))]
+    rows = pd.DataFrame({"step": range(1, len(right) + 1), "text": solution.steps, "right": right})
+    return rows, rows.assign(right=np.where(right, "right", "wrong")).rename(columns={"right": "truth"}), ""
+
+
+def _by_labels(solution: pd.Series) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """The rows of the steps with their hard labels, hits and counts, the rows as shown, and what a label is."""
+    right = [label == 1 for label in solution.labels]
+    rows = pd.DataFrame({"step": range(1, len(right) + 1), "text": solution.steps, "right": right})
+    rows = rows.assign(hits=solution.hits, count=solution.counts)
+    completions = [f"{hits} of {count}" for hits, count in zip(solution.hits, solution.counts)]
+    shown = rows[["step", "text"]].assign(**{"right completions": completions, "label": np.where(right, "right", "wrong")})
+    judged = (
+        "Its steps have Monte Carlo labels: a step is right if any completion from it is (the last step: if the solution is). "
+    )
+    return rows, shown, judged
 
 
 def choose(solutions: pd.DataFrame) -> tuple[pd.Series, str]:

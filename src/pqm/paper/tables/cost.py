@@ -11,9 +11,9 @@ from pqm.paper.table import Table
 TITLE = "Cost of each stage"
 NEEDS = ("everything", "checkpoints")
 CAPTION = """
-What each stage took: jobs, tokens by the stage's own count, CPU seconds, the sum of its jobs' wall-clock times, the longest job
-and the highest memory of a job, from Snakemake's benchmark files. These numbers differ from build to build. CPU seconds of short
-jobs are sampled and too low.
+Cost of each stage: its number of jobs, the tokens that it counted, the sums of the CPU seconds and wall-clock seconds of its
+jobs, the longest job and the highest memory of a job, from Snakemake's benchmark files. These numbers differ from build to
+build. CPU seconds of short jobs are sampled and too low.
 """
 
 

@@ -13,11 +13,11 @@ from pqm.paper.truth import with_truth
 TITLE = "Finding the first wrong step"
 NEEDS = ("scores", "validation")
 CAPTION = """
-Finding the first wrong step, by ProcessBench's definition: F1 is the harmonic mean of two shares, that of erroneous solutions in
-which the first wrong step is found and that of correct solutions in which none is. The prediction is the first step that scores
-below a threshold, the one with the highest F1 on the validation questions. The truth of a step is the arithmetic of the word
-problem. Solutions are the distinct ones of all policies. Mean over training seeds, with intervals over questions and seeds. ORM
-is trained at last steps only.
+F1 of finding the first wrong step, as ProcessBench defines it. It is the harmonic mean of two shares: how many of the wrong
+solutions have their first wrong step found, and how many of the correct solutions have no step flagged. The first step that
+scores below a threshold is flagged. The threshold is the one with the highest F1 on the validation questions. The truth of a
+step is the arithmetic of the word problem. Each distinct solution of the policies counts once. Means over training seeds, with
+intervals over questions and seeds. ORM is trained on last steps only.
 """
 CLASSIFIER = "step-classifier"
 

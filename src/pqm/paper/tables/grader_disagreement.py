@@ -11,8 +11,9 @@ from pqm.paper.table import Table
 TITLE = "Agreement of the two graders"
 NEEDS = ("grades",)
 CAPTION = """
-How often the two graders, ``math-verify`` and the authors' rules, agree on the samples of each policy and benchmark. Both grade
-a truncated sample as wrong.
+How often the two graders, ``math-verify`` and the authors' rules as they applied them (only the gold answer is normalised), agree
+on the samples of each policy and benchmark. Both grade a truncated sample as wrong. Last column: samples that the authors' rules
+take for right only if both sides are normalised.
 """
 
 
@@ -31,6 +32,7 @@ def table(results: Results, runs: Sequence[str]) -> Table:
                 "both_wrong": int((~first & ~second).sum()),
                 "only_math_verify": int((first & ~second).sum()),
                 "only_authors_rules": int((~first & second).sum()),
+                "only_both_sides_normalised": int((grades["rules_correct"].isin([True]).to_numpy() & ~second).sum()),
             }
         )
     frame = in_order(results, pd.DataFrame(rows))

@@ -1,4 +1,4 @@
-"""The theoretical loss, PQM's and the one with a single negative."""
+"""The theoretical loss, the practical one (PQM), and the one with a single negative."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,10 @@ from pqm.paper.table import Table
 TITLE = "Losses: Eq. 9, Eq. 10, Eq. 12"
 NEEDS = ("metrics",)
 CAPTION = """
-Best-of-n accuracy in percent, with intervals, of the theoretical loss (Eq. 9, which also ranks the wrong steps), the practical
-loss (Eq. 10, PQM) and the loss with the first wrong step as the only negative (Eq. 12), all with margin 4, on the policies that
-all of these runs are evaluated on. With one training seed an interval covers the uncertainty from the questions only.
+Best-of-n accuracy in percent, with intervals, of three ranking losses: the theoretical loss (Eq. 9), which also ranks the wrong
+steps; the practical loss (Eq. 10, PQM); and the loss whose only negative is the first wrong step (Eq. 12). All runs are
+compared by the same training seeds, on the policies that all of them are evaluated on. pass@1 and the backbone's likelihood and
+step classifier need no reward training.
 """
 
 

@@ -9,8 +9,9 @@ from pqm.paper.table import Table
 TITLE = "Margins"
 NEEDS = ("metrics",)
 CAPTION = """
-Best-of-n accuracy in percent of PQM with several margins zeta, with intervals, on the policies that all of these runs are
-evaluated on. With one training seed an interval covers the uncertainty from the questions only.
+Best-of-n accuracy in percent of PQM with several margins zeta, with intervals. All runs are compared by the same training
+seeds, on the policies that all of them are evaluated on. pass@1 and the backbone's likelihood and step classifier need no
+reward training.
 """
 
 

@@ -19,7 +19,7 @@ stated and the gold answer and who is right.
 def table(results: Results, runs: Sequence[str]) -> Table:
     """One row per solution."""
     parts = [
-        disagreements(results.solution_grades(name), results.questions(item.dataset)["answer"], results.solution_file(name))
+        disagreements(results.solution_grades(name), results.questions(item.dataset), results.solution_file(name))
         for name, item in results.settings.solutions.items()
     ]
     rows = pd.concat(parts, ignore_index=True)

@@ -18,6 +18,9 @@ our grades that agree with the publishers' verdict.
 
 def table(results: Results, runs: Sequence[str]) -> Table:
     """One row per model and method."""
-    parts = [judged_solutions(results.solution_grades(name), results.solution_file(name)) for name in results.settings.solutions]
+    parts = [
+        judged_solutions(results.solution_grades(name), results.questions(item.dataset), results.solution_file(name))
+        for name, item in results.settings.solutions.items()
+    ]
     rows = pd.concat(parts, ignore_index=True)
     return Table(rows, rows.assign(accuracy=rows["accuracy"].map("{:.4f}".format)))

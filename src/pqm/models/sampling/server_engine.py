@@ -18,9 +18,11 @@ from pydantic import BaseModel, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_fixed
 from tenacity import wait_random_exponential as full_jitter
 
-from pqm.errors import PqmError
+from pqm.errors import PqmError, shortened
+from pqm.io.finish_reason import finish_reason
 from pqm.models.sampling.engine import Request, Sample, random_stream
 from pqm.models.server import FILE_NAME, RunningServer, read_server
+from pqm.models.tokenizing import expect_unicode
 from pqm.progress import say
 from pqm.study.reading import load
 
@@ -71,18 +73,19 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
-class OpenAIEngine:
+class ServerEngine:
     """Samples from a policy on a server.
 
     Args:
         policy: folder with `server.json`.
+        threads: not used, because the server has its own.
         running: the file written by `pqm policies serve`, if the policy has a command instead of an address.
 
     Raises:
         PqmError: the server does not respond, or has no such model.
     """
 
-    def __init__(self, policy: Path, running: Path | None) -> None:
+    def __init__(self, policy: Path, threads: int, running: Path | None) -> None:
         self.server = read_server(policy)
         self.started = self._started(policy, running)
         self.url = self.started.url if self.started else str(self.server.url).rstrip("/")
@@ -123,6 +126,7 @@ class OpenAIEngine:
 
     def _complete(self, request: Request, number: int, settings: dict[str, Any], seed: int) -> Sample:
         own_seed = int(random_stream(seed, request.name, number).integers(2**31))
+        expect_unicode(request.prompt)
         body = self.server.body | settings | {"model": self.server.model, "prompt": request.prompt, "n": 1, "seed": own_seed}
         who = f"{self.url}: {request.name!r}, sample {number}"
         answer = self._patiently("POST", "/completions", who, body)
@@ -130,13 +134,15 @@ class OpenAIEngine:
         if len(completion.choices) != 1:
             raise PqmError(f"{who}: the server returned {len(completion.choices)} choices; expected 1")
         [choice] = completion.choices
-        if choice.finish_reason not in ("stop", "length"):
-            raise PqmError(f"{who}: ended with finish_reason {choice.finish_reason!r}; expected stop or length")
+        try:
+            reason = finish_reason(choice.finish_reason)
+        except ValueError as error:
+            raise PqmError(f"{who}: finish_reason: {error}") from None
         return Sample(
             n_tokens=completion.usage.completion_tokens,
-            text=choice.text,
+            text=choice.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"),  # half a character is U+FFFD
             log_likelihood=sum(choice.logprobs.token_logprobs) if choice.logprobs else float("nan"),
-            finish_reason=choice.finish_reason,
+            finish_reason=reason,
         )
 
     def _started(self, policy: Path, running: Path | None) -> RunningServer | None:
@@ -212,9 +218,15 @@ class OpenAIEngine:
         if response.status_code != 200:
             raise PqmError(f"{who}: {_complaint(response)}")
         try:
-            return response.json()
+            answer = response.json()
         except ValueError:
-            raise Transient(f"{who}: the response is not JSON: {response.text[:80]!r}") from None
+            raise Transient(f"{who}: the response is not JSON: {shortened(response.text)}") from None
+        if _is_error(answer):
+            raise Transient(f"{who}: {_complaint(response)}")
+        return answer
+
+
+ENGINE = ServerEngine
 
 
 def _numbers(request: Request) -> range:
@@ -239,14 +251,26 @@ def _retry_after(response: httpx2.Response) -> float | None:
         return None
 
 
+def _is_error(answer: Any) -> bool:
+    """Whether a response with status 200 contains an error instead of a result, or an error instead of a choice."""
+    if not isinstance(answer, dict):
+        return False
+    choices = answer.get("choices")
+    parts = [answer, *(choices if isinstance(choices, list) else [])]
+    return not answer.keys() & {"choices", "data"} or any(isinstance(part, dict) and part.get("error") for part in parts)
+
+
 def _complaint(response: httpx2.Response) -> str:
     """The status and message of a response, on one line. Servers put the message in different places."""
+    message: Any = response.text
     try:
         answer = response.json()
-        error = answer.get("error", answer)
-        message = error.get("message", error.get("detail", error)) if isinstance(error, dict) else error
-    except (ValueError, AttributeError):
-        message = response.text
+        errors = [answer.get("error"), *(choice.get("error") for choice in answer.get("choices") or [])]
+        message = next(filter(None, errors), answer)
+        if isinstance(message, dict):
+            message = message.get("message") or message.get("detail") or message
+    except (ValueError, AttributeError, TypeError):
+        pass
     return f"the server responded with {response.status_code} ({' '.join(str(message).split())[:300] or 'no message'})"
 
 

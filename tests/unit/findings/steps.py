@@ -1,0 +1,170 @@
+"""What `docs/results.md` says about steps, labels, theory and cost."""
+
+import pandas as pd
+from findings.demo import BENCHMARKS, PROCESS, TRAINED, Claim, Demo, Values, between, by_method, one, overlap, says
+
+
+def first_errors_in_order(demo: Demo) -> Values | None:
+    true = []
+    for benchmark in BENCHMARKS:
+        rows = {name: demo.row("first_error", benchmark=benchmark, method=name) for name in (*TRAINED, "step-classifier")}
+        order = sorted(rows, key=lambda name: -rows[name]["f1"])
+        true += [order[:2] == ["step-classifier", "pqm-zeta2"], order[-2:] == ["pqm-zeta4", "orm"]]
+        true.append(overlap(rows[name] for name in PROCESS))
+    return says(when=all(true))
+
+
+def first_wrong_step(demo: Demo) -> Values | None:
+    table = demo.csv("tables/case_study")
+    wrong = int((~table["right"]).idxmax())
+    numbers = [f"{table[name][place]:.2f}" for name in ("bce", "pqm-zeta4") for place in (wrong - 1, wrong)]
+    falls = all(table[name][wrong:].max() < table[name][wrong - 1] for name in ("bce", "pqm-zeta4"))
+    known = "storm hides 11 , 15 - 11 = 6" in table["text"][wrong]  # the sentence after this one explains this step
+    return says(str(table["step"][wrong]), *numbers, when=falls and known)
+
+
+def framework(demo: Demo) -> Values | None:
+    table = demo.csv("figures/framework")
+    right, wrong = (table[table["right"] == truth] for truth in (True, False))
+    above, below = wrong["q"].iloc[0] > right["q"].iloc[-1], wrong["q"].iloc[-1] < right["q"].iloc[-1]
+    shape = right["q"].is_monotonic_decreasing and above and below and not wrong["hits"].any()
+    return says(*(", ".join(f"{q:.2f}" for q in part["q"]) for part in (right, wrong)), when=bool(shape))
+
+
+def q_by_source(demo: Demo) -> dict[str, tuple[pd.Series, pd.Series, float]]:
+    """For Monte Carlo and each model: Q of right and of wrong steps by step, and the percentage of reversed inequalities."""
+    found = {}
+    for source, part in demo.csv("figures/q_values").groupby("source"):
+        right, wrong = (part[part["right"] == truth].set_index("step")["q"].sort_index() for truth in (True, False))
+        found[str(source)] = right, wrong, 100 * part["violated"].iloc[0] / part["inequalities"].iloc[0]
+    return found
+
+
+def right_above_wrong(demo: Demo) -> Values | None:
+    return says(when=all((right - wrong).dropna().min() > 0 for right, wrong, _ in q_by_source(demo).values()))
+
+
+def scores_fall(demo: Demo) -> Values | None:
+    lines = [line for name, (*both, _) in q_by_source(demo).items() if name != "Monte Carlo" for line in both]
+    after = max((line.loc[4:] - line[4]).abs().max() for line in lines)
+    return says(one(after), when=all(line.loc[:4].is_monotonic_decreasing for line in lines))
+
+
+def right_steps_fall(demo: Demo) -> Values | None:
+    true = right_above_wrong(demo) is not None and scores_fall(demo) is not None
+    return says(when=true)
+
+
+def reversed_by_models(demo: Demo) -> Values | None:
+    found = q_by_source(demo)
+    return says(*(f"{found[name][2]:.0f}" for name in ("pqm-zeta4", "bce")))
+
+
+def separation_in_order(demo: Demo) -> Values | None:
+    auc = by_method(demo, "separation", "auc")
+    return says(when=max(auc, key=auc.__getitem__) == "pqm-zeta2" and min(auc, key=auc.__getitem__) == "orm" and auc["orm"] > 0.8)
+
+
+def calibration_in_order(demo: Demo) -> Values | None:
+    errors = by_method(demo, "calibration", "calibration_error")
+    return says(when=sorted(errors, key=errors.__getitem__)[:3] == ["bce", "mse-hard", "mse-soft"])
+
+
+def shares_of_completions(demo: Demo) -> Values | None:
+    table = demo.csv("figures/assumption").assign(share=lambda rows: 100 * rows["share"])
+    right, wrong = (table[table["right"] == truth]["share"] for truth in (True, False))
+    return says(*between(right), *between(wrong), when=right.min() > wrong.max())
+
+
+def label_errors_by_completions(demo: Demo) -> Values | None:
+    table = 100 * demo.csv("figures/label_audit").set_index("k")
+    negative, positive = table["false_negative"], table["false_positive"]
+    shape = negative[3] - negative[16] < 1 and positive.is_monotonic_increasing and negative.is_monotonic_decreasing
+    return says(*(f"{value:.0f}" for value in (negative[1], negative[3], positive[1], positive[16])), when=bool(shape))
+
+
+def exact_processes(demo: Demo) -> Values | None:
+    table = demo.csv("figures/theory")
+    grid, roads = table[table["panel"] == "grid"], table[table["panel"] == "roads"]
+    half = (grid["value"] == 0.5 * (grid["y"] > grid["x"])).all()
+    return says(f"{100 * roads['value'].iloc[0]:.0f}", when=bool(half))
+
+
+def seconds(demo: Demo) -> Values | None:
+    table = demo.csv("figures/compute").set_index(["method", "policy", "benchmark", "n"])
+    models = [name for name in table.index.unique("method") if name != "self-consistency"]
+    pairs = [(table.loc[name, *cell, 8], table.loc["self-consistency", *cell, 64]) for name in models for cell in demo.cells]
+    sampling, scoring = 1000 * table["sampling"], 1000 * table["scoring"]
+    return says(
+        *between((100 * model["seconds"] / votes["seconds"] for model, votes in pairs), 1),
+        *between(sampling),
+        one(scoring.iloc[0]),
+        *between(100 * scoring / sampling),
+        when=all(model["accuracy"] > votes["accuracy"] for model, votes in pairs),
+    )
+
+
+def seconds_of_jobs(demo: Demo) -> Values | None:
+    train = demo.cost("train")
+    return says(f"{demo.cost('policies')['longest_seconds']:.0f}", f"{train['seconds'] / train['jobs']:.0f}")
+
+
+def graders_agree(demo: Demo) -> Values | None:
+    table = demo.csv("tables/grader_disagreement")
+    return says(f"{table['samples'].sum():,}", when=not table.filter(like="only_").to_numpy().any())
+
+
+IN_RESULTS: list[Claim] = [
+    (
+        "- **PQM with margin 2 is the best trained model at finding the first wrong step**, but the intervals",
+        first_errors_in_order,
+    ),
+    (
+        "right steps score above wrong ones. But by the theorem the scores of right steps rise from step to step; here they fall",
+        right_steps_fall,
+    ),
+    (
+        "PQM with margin 2 is the best of the trained models, and PQM with margin 4 the worst of the process reward models. ORM, which"
+        " is never trained on inner steps, comes last. The backbone's step classifier is above them all. The intervals of all process"
+        " reward models overlap.",
+        first_errors_in_order,
+    ),
+    (
+        "Step {} is the first wrong one. The question says `thursday bus hides 4`, and 15 - 11 is not 6. BCE drops from {} to {}, PQM"
+        " from {} to {}. Both stay low afterwards.",
+        first_wrong_step,
+    ),
+    (
+        "Q falls along the right steps ({}). The wrong steps ({}) start above the last right step and end below it, although no"
+        " completion of any of them is right.",
+        framework,
+    ),
+    ("- At every step, right steps lie above wrong ones, for Monte Carlo and for both models.", right_above_wrong),
+    ("Even Monte Carlo values reverse {} % of the inequalities", lambda demo: says(f"{q_by_source(demo)['Monte Carlo'][2]:.0f}")),
+    (
+        "- The scores of both models fall over the first four steps, for right and wrong steps alike, and then stay within {} of their"
+        " value at step 4.",
+        scores_fall,
+    ),
+    ("reverses {} % of the inequalities; BCE is not and reverses {} %.", reversed_by_models),
+    ("Every loss separates most right steps from most wrong ones, PQM with margin 2 best. ORM is last", separation_in_order),
+    ("BCE is calibrated best, then MSE on hard and on soft labels. ORM and PQM are further off.", calibration_in_order),
+    (
+        "After a right prefix {} to {} % of the completions are right, after a wrong one {} to {} %, at every length.",
+        shares_of_completions,
+    ),
+    (
+        "Right steps labelled as wrong fall from {} % at k = 1 to {} % at k = 3, and by less than a point after that. Wrong steps"
+        " labelled as right grow from {} % at k = 1 to {} % at k = 16,",
+        label_errors_by_completions,
+    ),
+    ("but {} % of the inequalities are reversed, because a right step can lead onto a hard road.", exact_processes),
+    (
+        "In every cell, a reward model at n = 8 is above self-consistency at n = 64, and it needs {} to {} % of the time. Sampling a"
+        " solution takes {} to {} ms and scoring it {} ms, so scoring adds {} to {} % to the cost.",
+        seconds,
+    ),
+    ("The longest job is the pretraining of the error-detecting backbone, {} s.", lambda demo: says(seconds_of_jobs(demo)[0])),
+    ("A training takes {} s on average", lambda demo: says(seconds_of_jobs(demo)[1])),
+    ("They agree on all {} samples", graders_agree),
+]
