@@ -22,64 +22,130 @@ GOLDS_PER_SPELLING = 9
 Spellings = dict[str, str | Callable[[str], str | None]]  # {} is the gold answer; a function may return None: not applicable
 
 STATEMENTS: Spellings = {
-    "boxed": r"So \boxed{{}}.", "boxed with a space": r"So \boxed {{}}.", "boxed in maths": r"So $\boxed{{}}$.",
-    "framed": r"Thus $\fbox{{}}$", "hashes": "It follows.\n#### {}", "answer is": "The answer is {}.",
-    "answer is, maths": "The answer is ${}$.", "answer colon": "Answer: {}", "capitals": "ANSWER: {}", "bold": "**Answer:** {}",
-    "bold answer": "The final answer is **{}**.", "next line": "The final answer is:\n\n$$ {} $$", "display": "The answer is\n\\[ {} \\]",
-    "hope": "Final Answer: The final answer is ${}$. I hope it is correct.", "to the question": "The answer to the question is {}.",
-    "because": "The answer is {} because of what we found in step 2.", "so": "The answer is {}, in total, so we are done.",
-    "offer": "The final answer is {}. Let me know if you want the answer explained!", "earlier": "The answer is 17. No, the answer is {}.",
-}  # fmt: skip
+    "boxed": r"So \boxed{{}}.",
+    "boxed with a space": r"So \boxed {{}}.",
+    "boxed in maths": r"So $\boxed{{}}$.",
+    "framed": r"Thus $\fbox{{}}$",
+    "hashes": "It follows.\n#### {}",
+    "answer is": "The answer is {}.",
+    "answer is, maths": "The answer is ${}$.",
+    "answer colon": "Answer: {}",
+    "capitals": "ANSWER: {}",
+    "bold": "**Answer:** {}",
+    "bold answer": "The final answer is **{}**.",
+    "next line": "The final answer is:\n\n$$ {} $$",
+    "display": "The answer is\n\\[ {} \\]",
+    "hope": "Final Answer: The final answer is ${}$. I hope it is correct.",
+    "to the question": "The answer to the question is {}.",
+    "because": "The answer is {} because of what we found in step 2.",
+    "so": "The answer is {}, in total, so we are done.",
+    "offer": "The final answer is {}. Let me know if you want the answer explained!",
+    "earlier": "The answer is 17. No, the answer is {}.",
+}
 NUMBERS: Spellings = {
-    "dollars": "{} dollars", "eggs": "{} eggs", "miles per hour": "{} miles per hour", "USD": "{} USD", "euro": "€{}",
-    "dollar sign": r"\${}", "bare dollar sign": "${}", "unit in text": r"{}\text{ cm}", "unit with power": r"{} \text{ cm}^2",
-    "square feet": "{} square feet", "km/h": "{} km/h", "m": "{} m", "years old": "{} years old", "point": "{}.",
-    "equation": "x = {}", "named": "total = {}", "plus": "+{}", "approximately": "approximately {}", "maths": "${}$",
-    "bracketed maths": r"\({}\)", "degrees": r"{}^\circ", "percent sign": "{}%", "percent": "{} percent", "brackets": "({})",
-    "fraction": "{}/1", "double": lambda gold: rf"\frac{{{2 * Fraction(gold)}}}{{2}}" if _whole(gold) else None,
-    "zeros": lambda gold: f"{gold}.00" if _whole(gold) else f"{gold}0", "left zero": lambda gold: None if gold[0] == "-" else f"0{gold}",
+    "dollars": "{} dollars",
+    "eggs": "{} eggs",
+    "miles per hour": "{} miles per hour",
+    "USD": "{} USD",
+    "euro": "€{}",
+    "dollar sign": r"\${}",
+    "bare dollar sign": "${}",
+    "unit in text": r"{}\text{ cm}",
+    "unit with power": r"{} \text{ cm}^2",
+    "square feet": "{} square feet",
+    "km/h": "{} km/h",
+    "m": "{} m",
+    "years old": "{} years old",
+    "point": "{}.",
+    "equation": "x = {}",
+    "named": "total = {}",
+    "plus": "+{}",
+    "approximately": "approximately {}",
+    "maths": "${}$",
+    "bracketed maths": r"\({}\)",
+    "degrees": r"{}^\circ",
+    "percent sign": "{}%",
+    "percent": "{} percent",
+    "brackets": "({})",
+    "fraction": "{}/1",
+    "double": lambda gold: rf"\frac{{{2 * Fraction(gold)}}}{{2}}" if _whole(gold) else None,
+    "zeros": lambda gold: f"{gold}.00" if _whole(gold) else f"{gold}0",
+    "left zero": lambda gold: None if gold[0] == "-" else f"0{gold}",
     "thousands": lambda gold: f"{int(gold):,}" if len(gold) > 3 and _whole(gold) else None,
     "thousands in maths": lambda gold: f"{int(gold):,}".replace(",", r",\!") if len(gold) > 3 and _whole(gold) else None,
     "braced comma": lambda gold: f"{int(gold):,}".replace(",", "{,}") if len(gold) > 3 and _whole(gold) else None,
-    "product": r"1 \cdot {}", "sum": lambda gold: f"{int(gold) - 2} + 2" if _whole(gold) else None,
-}  # fmt: skip
+    "product": r"1 \cdot {}",
+    "sum": lambda gold: f"{int(gold) - 2} + 2" if _whole(gold) else None,
+}
 OTHER_NUMBERS: Spellings = {
-    "one more": lambda gold: _plus(gold, 1), "one less": lambda gold: _plus(gold, -1), "a tenth more": lambda gold: _plus(gold, "0.1"),
-    "negative": lambda gold: gold[1:] if gold[0] == "-" else f"-{gold}", "ten times": lambda gold: _times(gold, 10),
-    "a tenth": lambda gold: _times(gold, Fraction(1, 10)), "a thousand times": lambda gold: _times(gold, 1000),
-    "one more, unit": lambda gold: f"{_plus(gold, 1)} dollars", "one more, sign": lambda gold: f"${_plus(gold, 1)}",
-    "one more, prose": lambda gold: f"{_plus(gold, 1)}, not {gold}", "million": "{} million", "thousand": "{} thousand",
-    "and a half": "{} and a half", "twice listed": "{}, {}", "listed": lambda gold: f"{gold}, {_plus(gold, 1)}",
-    "or": lambda gold: f"{gold} or {_plus(gold, 1)}", "times root": r"{}\sqrt(2)", "times root, braces": r"{}\sqrt{2}", "times x": "{}x",
-    "squared": lambda gold: f"{gold}^2" if abs(Fraction(gold)) > 1 else None, "over seven": r"\frac{{}}{7}", "pi": r"{}\pi",
+    "one more": lambda gold: _plus(gold, 1),
+    "one less": lambda gold: _plus(gold, -1),
+    "a tenth more": lambda gold: _plus(gold, "0.1"),
+    "negative": lambda gold: gold[1:] if gold[0] == "-" else f"-{gold}",
+    "ten times": lambda gold: _times(gold, 10),
+    "a tenth": lambda gold: _times(gold, Fraction(1, 10)),
+    "a thousand times": lambda gold: _times(gold, 1000),
+    "one more, unit": lambda gold: f"{_plus(gold, 1)} dollars",
+    "one more, sign": lambda gold: f"${_plus(gold, 1)}",
+    "one more, prose": lambda gold: f"{_plus(gold, 1)}, not {gold}",
+    "million": "{} million",
+    "thousand": "{} thousand",
+    "and a half": "{} and a half",
+    "twice listed": "{}, {}",
+    "listed": lambda gold: f"{gold}, {_plus(gold, 1)}",
+    "or": lambda gold: f"{gold} or {_plus(gold, 1)}",
+    "times root": r"{}\sqrt(2)",
+    "times root, braces": r"{}\sqrt{2}",
+    "times x": "{}x",
+    "squared": lambda gold: f"{gold}^2" if abs(Fraction(gold)) > 1 else None,
+    "over seven": r"\frac{{}}{7}",
+    "pi": r"{}\pi",
     "cut": lambda gold: gold[:-1] if len(gold.strip("-")) > 1 and gold[-2] not in ".-" and gold[-1] != "0" else None,
     "tiny difference": lambda gold: f"{gold}.0000001" if _whole(gold) else None,
-}  # fmt: skip
+}
 FRACTIONS: Spellings = {
-    "slash": lambda gold: _fraction(gold, "{0}/{1}"), "dfrac": lambda gold: _fraction(gold, r"\dfrac{{{0}}}{{{1}}}"),
-    "no braces": lambda gold: _fraction(gold, r"\frac {0}{1}", largest=9), "slash and unit": lambda gold: _fraction(gold, "{0}/{1} cups"),
-    "not reduced": lambda gold: _fraction(gold, r"\frac{{{2}}}{{{3}}}"), "mixed": lambda gold: _mixed(gold, "{0} {1}/{2}"),
-    "mixed in maths": lambda gold: _mixed(gold, r"{0}\frac{{{1}}}{{{2}}}"), "decimal": lambda gold: _decimal(gold),
-    "maths": "${}$", "dollars": lambda gold: rf"{gold}\text{{ dollars}}",
-}  # fmt: skip
+    "slash": lambda gold: _fraction(gold, "{0}/{1}"),
+    "dfrac": lambda gold: _fraction(gold, r"\dfrac{{{0}}}{{{1}}}"),
+    "no braces": lambda gold: _fraction(gold, r"\frac {0}{1}", largest=9),
+    "slash and unit": lambda gold: _fraction(gold, "{0}/{1} cups"),
+    "not reduced": lambda gold: _fraction(gold, r"\frac{{{2}}}{{{3}}}"),
+    "mixed": lambda gold: _mixed(gold, "{0} {1}/{2}"),
+    "mixed in maths": lambda gold: _mixed(gold, r"{0}\frac{{{1}}}{{{2}}}"),
+    "decimal": lambda gold: _decimal(gold),
+    "maths": "${}$",
+    "dollars": lambda gold: rf"{gold}\text{{ dollars}}",
+}
 OTHER_FRACTIONS: Spellings = {
-    "inverse": lambda gold: _fraction(gold, "{1}/{0}"), "one more above": lambda gold: _fraction(gold, r"\frac{{{4}}}{{{1}}}"),
-    "one more below": lambda gold: _fraction(gold, r"\frac{{{0}}}{{{5}}}"), "negative": lambda gold: gold[1:] if gold[0] == "-" else f"-{gold}",
+    "inverse": lambda gold: _fraction(gold, "{1}/{0}"),
+    "one more above": lambda gold: _fraction(gold, r"\frac{{{4}}}{{{1}}}"),
+    "one more below": lambda gold: _fraction(gold, r"\frac{{{0}}}{{{5}}}"),
+    "negative": lambda gold: gold[1:] if gold[0] == "-" else f"-{gold}",
     "rounded": lambda gold: f"{float(_as_fraction(gold)):.2f}" if (_as_fraction(gold) * 100).denominator > 1 else None,
     "one more": lambda gold: _fraction(gold, "1 + {0}/{1}"),
-}  # fmt: skip
+}
 EXPRESSIONS: Spellings = {
-    "spaces": lambda gold: gold.replace(" ", "").replace(",", ", "), "maths": "${}$", "point": "{}.", "display": r"\[{}\]",
-    "sized brackets": lambda gold: re.sub(r"(\\left|\\right)?([()\[\]])", lambda b: (r"\left" if b[2] in "([" else r"\right") + b[2], gold),
-    "dfrac": lambda gold: gold.replace(r"\frac", r"\dfrac") if r"\frac" in gold else None, "itself": "{}",
-}  # fmt: skip
+    "spaces": lambda gold: gold.replace(" ", "").replace(",", ", "),
+    "maths": "${}$",
+    "point": "{}.",
+    "display": r"\[{}\]",
+    "sized brackets": lambda gold: re.sub(
+        r"(\\left|\\right)?([()\[\]])", lambda b: (r"\left" if b[2] in "([" else r"\right") + b[2], gold
+    ),
+    "dfrac": lambda gold: gold.replace(r"\frac", r"\dfrac") if r"\frac" in gold else None,
+    "itself": "{}",
+}
 OTHER_EXPRESSIONS: Spellings = {
-    "first digit": lambda gold: _other_digit(gold, 0), "last digit": lambda gold: _other_digit(gold, -1),
-    "sign": lambda gold: gold.replace(" + ", " - ", 1) if " + " in gold else gold.replace(" - ", " + ", 1) if " - " in gold else None,
+    "first digit": lambda gold: _other_digit(gold, 0),
+    "last digit": lambda gold: _other_digit(gold, -1),
+    "sign": lambda gold: (
+        gold.replace(" + ", " - ", 1) if " + " in gold else gold.replace(" - ", " + ", 1) if " - " in gold else None
+    ),
     "part more": lambda gold: f"{gold[:-1]}, 2{gold[-1]}" if gold[0] == "(" and gold[-1] == ")" and "," in gold else None,
     "twice listed": lambda gold: None if "," in gold or "=" in gold or r"\pm" in gold else f"{gold}, {gold}",
-    "negative": lambda gold: f"-({gold})" if re.fullmatch(r"[^,=()-]*", gold) and r"\pm" not in gold and "matrix" not in gold else None,
-}  # fmt: skip
+    "negative": lambda gold: (
+        f"-({gold})" if re.fullmatch(r"[^,=()-]*", gold) and r"\pm" not in gold and "matrix" not in gold else None
+    ),
+}
 WORDS: Spellings = {
     "bare": "{}",
     "lower case": lambda gold: gold.lower(),
@@ -89,11 +155,19 @@ WORDS: Spellings = {
 }
 OTHER_WORDS: Spellings = {"reversed": lambda gold: gold[::-1], "number": "5", "longer": "{}x", "another": "Gwendolyn"}
 TINY = [
-    (r"\frac{1}{3^{39}}", r"\frac{1}{3^{40}}", False), (r"\frac{1}{3^{40}}", r"\frac{1}{3^{40}}", True),
-    (r"1+\frac{1}{\mathrm{e}}", r"1-\frac{1}{\mathrm{e}}", False), (r"1-\frac1e", r"1-\frac{1}{\mathrm{e}}", True),
-    (r"10^{-20}", r"10^{-21}", False), (r"2^{-60}", r"2^{-61}", False), (r"x + 10^{-20}", "x", False), ("9,9", "9", False),
-    (r"4\sqrt(2)", "4", False), (r"\sqrt(2)", r"\sqrt{2}", True), ("0.333333", r"\frac{1}{3}", True), ("0.3333", r"\frac{1}{3}", False),
-]  # fmt: skip
+    (r"\frac{1}{3^{39}}", r"\frac{1}{3^{40}}", False),
+    (r"\frac{1}{3^{40}}", r"\frac{1}{3^{40}}", True),
+    (r"1+\frac{1}{\mathrm{e}}", r"1-\frac{1}{\mathrm{e}}", False),
+    (r"1-\frac1e", r"1-\frac{1}{\mathrm{e}}", True),
+    (r"10^{-20}", r"10^{-21}", False),
+    (r"2^{-60}", r"2^{-61}", False),
+    (r"x + 10^{-20}", "x", False),
+    ("9,9", "9", False),
+    (r"4\sqrt(2)", "4", False),
+    (r"\sqrt(2)", r"\sqrt{2}", True),
+    ("0.333333", r"\frac{1}{3}", True),
+    ("0.3333", r"\frac{1}{3}", False),
+]
 
 
 def main(folder: Path) -> None:
@@ -122,9 +196,11 @@ def _rows(folder: Path) -> Iterator[tuple[str, str, str, int]]:
     ]
     chance = random.Random(0)
     for name, golds, same, different in (
-        ("number", numbers, NUMBERS, OTHER_NUMBERS), ("fraction", fractions, FRACTIONS, OTHER_FRACTIONS),
-        ("expression", left, EXPRESSIONS, OTHER_EXPRESSIONS), ("word", words, WORDS, OTHER_WORDS),
-    ):  # fmt: skip
+        ("number", numbers, NUMBERS, OTHER_NUMBERS),
+        ("fraction", fractions, FRACTIONS, OTHER_FRACTIONS),
+        ("expression", left, EXPRESSIONS, OTHER_EXPRESSIONS),
+        ("word", words, WORDS, OTHER_WORDS),
+    ):
         for spellings, right in ((same, 1), (different, 0)):
             for kind, spelling in spellings.items():
                 made = [(gold, text) for gold in chance.sample(golds, len(golds)) if (text := _spell(spelling, gold))]

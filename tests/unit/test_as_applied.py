@@ -15,14 +15,35 @@ MATH500 = Path(__file__).parents[3] / "shared" / "data" / "math500" / "test.json
 @pytest.mark.parametrize(
     "answer, gold, right",
     [
-        ("5", "5", True), ("1,000", "1000", True), ("$18", "18", True), (r"50\%", "0.5", True), ("10001", "10000", True), ("52", "52_8", True),
-        (r"\dfrac{1}{2}", r"\frac{1}{2}", True), ("90", r"90^\circ", True), (r"\frac 59", r"\frac 59", True), (r"9,\!750", "9750", True),
-        ("Evelyn", r"\text{Evelyn}", True), ("32348", r"\$32,\!348", True), ("(1,2)", r"\left(1,2\right)", True), ("2+1", "3", True),
-        (r"\text{Evelyn}", r"\text{Evelyn}", False), (r"90^\circ", r"90^\circ", False), ("18 dollars", "18", False), ("x=5", "x=5", False),
-        (r"\$36", r"\$36", False), (r"8 \pi", r"8 \pi", False), (r"\left(1,2\right)", r"\left(1,2\right)", False), ("6", "5", False),
-        (r"5.4 \text{ cents}", r"5.4 \text{ cents}", False), ("(1,3)", "(1,2)", False), ("x_1", "x_1", False), (None, "5", False), ("", "5", False),
+        ("5", "5", True),
+        ("1,000", "1000", True),
+        ("$18", "18", True),
+        (r"50\%", "0.5", True),
+        ("10001", "10000", True),
+        ("52", "52_8", True),
+        (r"\dfrac{1}{2}", r"\frac{1}{2}", True),
+        ("90", r"90^\circ", True),
+        (r"\frac 59", r"\frac 59", True),
+        (r"9,\!750", "9750", True),
+        ("Evelyn", r"\text{Evelyn}", True),
+        ("32348", r"\$32,\!348", True),
+        ("(1,2)", r"\left(1,2\right)", True),
+        ("2+1", "3", True),
+        (r"\text{Evelyn}", r"\text{Evelyn}", False),
+        (r"90^\circ", r"90^\circ", False),
+        ("18 dollars", "18", False),
+        ("x=5", "x=5", False),
+        (r"\$36", r"\$36", False),
+        (r"8 \pi", r"8 \pi", False),
+        (r"\left(1,2\right)", r"\left(1,2\right)", False),
+        ("6", "5", False),
+        (r"5.4 \text{ cents}", r"5.4 \text{ cents}", False),
+        ("(1,3)", "(1,2)", False),
+        ("x_1", "x_1", False),
+        (None, "5", False),
+        ("", "5", False),
     ],
-)  # fmt: skip
+)
 def test_verdicts_of_the_authors_code(answer, gold, right):
     assert same_as_applied(answer, gold, "") == right
 

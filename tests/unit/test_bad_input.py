@@ -223,6 +223,28 @@ def test_grading_rollouts_of_an_unknown_question(refuses, stranger, tables, out)
     refuses(*grade_verb(tables.questions, stranger, out), says=(stranger, "'stranger-1'", tables.questions))
 
 
+def test_a_long_question_id_is_shortened(run_cli, changed, tables, out):
+    table = changed(tables.rollouts, put("question_id", 5, "stranger " * 5000))
+    code, text = run_cli(*grade_verb(tables.questions, table, out))
+    assert code == 1 and "answers question 'stranger" in text and len(text) < 600
+
+
+@pytest.mark.parametrize("name", ["EOS", "eos_token", "Stop", None])
+def test_samples_that_ended_by_another_name_are_graded_alike(name, run_cli, changed, tables, tmp_path):
+    table = changed(tables.rollouts, lambda frame: frame.assign(finish_reason=pd.Series([name] * len(frame), dtype=object)))
+    made = [tmp_path / "ours.parquet", tmp_path / "theirs.parquet"]
+    for rollouts, path in zip((tables.rollouts, table), made):
+        assert run_cli(*grade_verb(tables.questions, rollouts, path))[0] == 0
+    ours, theirs = (formats.read(path, formats.GRADES) for path in made)
+    pd.testing.assert_frame_equal(ours, theirs)
+    assert ours["answer"].notna().any()
+
+
+def test_samples_that_ended_for_an_unknown_reason_are_refused(refuses, changed, tables, out):
+    table = changed(tables.rollouts, put("finish_reason", 3, "abort"))
+    refuses(*grade_verb(tables.questions, table, out), says=(table, "row 3", "finish_reason", "'abort'"))
+
+
 def test_scoring_rollouts_of_an_unknown_question(refuses, stranger, tables, checkpoint, out):
     tables = type(tables)(**vars(tables) | {"rollouts": stranger})
     refuses(*score_verb(checkpoint, tables, out), says=(stranger, "'stranger-1'", tables.questions))

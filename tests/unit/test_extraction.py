@@ -29,6 +29,7 @@ from pqm.io.formats import NO_ANSWER
         ("**Final Answer**: 72", "72"),
         ("The final answer is:\n\n**72**", "72"),
         ("The answer is\n\\[ (5,\\infty) \\]", "\\[ (5,\\infty) \\]"),
+        ("The answer is:\n$$\n72\n$$", "72"),
         ("ANSWER: 5", "5"),
         ("Answer: The total is 72.", "72"),
         ("Answer: She makes $18 every day.", "$18 every day"),

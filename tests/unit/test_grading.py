@@ -204,7 +204,7 @@ def test_truncated_samples_are_wrong_whatever_they_state(tmp_path):
     questions = pd.DataFrame(
         [{"question_id": "q", "question": "how many ?", "answer": "5", "solution": ["5"], "cluster": "c", "perturbation": ""}]
     )
-    texts = [("answer 5", "stop"), ("answer 5", "length"), ("answer 6", "stop"), ("5 it is", "stop")]
+    texts = [("answer 5", "stop"), ("answer 5", "length"), ("answer 6", "stop"), ("5 it is", "stop"), ("answer 5 cm", "stop")]
     rollouts = pd.DataFrame(
         [
             {
@@ -224,10 +224,11 @@ def test_truncated_samples_are_wrong_whatever_they_state(tmp_path):
     formats.write(questions, formats.QUESTIONS, tmp_path / "questions.parquet")
     formats.write(rollouts, formats.ROLLOUTS, tmp_path / "rollouts.parquet")
     grades = grade(tmp_path / "questions.parquet", tmp_path / "rollouts.parquet")
-    assert grades["correct"].tolist() == [True, False, False, False]
-    assert grades["second_correct"].tolist() == [True, False, False, False]
-    assert [answer if isinstance(answer, str) else None for answer in grades["answer"]] == ["5", None, "6", None]
-    assert grades["cluster"].tolist() == ["c"] * 4
+    assert grades["correct"].tolist() == [True, False, False, False, True]
+    assert grades["second_correct"].tolist() == [True, False, False, False, False]  # only the gold answer is normalised
+    assert grades["rules_correct"].tolist() == [True, False, False, False, True]
+    assert [answer if isinstance(answer, str) else None for answer in grades["answer"]] == ["5", None, "6", None, "5 cm"]
+    assert grades["cluster"].tolist() == ["c"] * 5
 
 
 def dressed(gold):

@@ -1,4 +1,4 @@
-"""The graders on a table of spellings whose verdicts are known by construction (`benchmarks/grading.py`), and on all gold answers."""
+"""The graders on a table of spellings whose verdicts are known by construction (`benchmarks/grading.py`)."""
 
 import csv
 import json
@@ -52,11 +52,36 @@ def test_precision_and_recall_of_the_graders_on_the_table(rows):
 @pytest.mark.parametrize(
     "answer",
     [
-        "18 apples", "18kg", "18 cups of flour", "18 miles/hour", "18 m/s^2", "18 sq ft", "₹18", "18 €", "Rs. 18", "18 (dollars)",
-        r"18\,\text{cm}", r"18^\circ\mathrm{C}", "18 °F", "total: 18", "18-dollar", "US$ 18", "$18/hour", "18 dollars an hour",
-        "18 o'clock", r"\approx 18", "18 cm²", "-(-18)", "1.8e1", r"1.8 \times 10^1", "36/2", "it is 18", r"\mathbf{18}", "18 boys and girls",
+        "18 apples",
+        "18kg",
+        "18 cups of flour",
+        "18 miles/hour",
+        "18 m/s^2",
+        "18 sq ft",
+        "₹18",
+        "18 €",
+        "Rs. 18",
+        "18 (dollars)",
+        r"18\,\text{cm}",
+        r"18^\circ\mathrm{C}",
+        "18 °F",
+        "total: 18",
+        "18-dollar",
+        "US$ 18",
+        "$18/hour",
+        "18 dollars an hour",
+        "18 o'clock",
+        r"\approx 18",
+        "18 cm²",
+        "-(-18)",
+        "1.8e1",
+        r"1.8 \times 10^1",
+        "36/2",
+        "it is 18",
+        r"\mathbf{18}",
+        "18 boys and girls",
     ],
-)  # fmt: skip
+)
 def test_words_and_units_around_a_number_change_nothing(answer):
     with Grader() as grader:
         assert grader([(answer, "18")]) == [True]
@@ -65,11 +90,31 @@ def test_words_and_units_around_a_number_change_nothing(answer):
 @pytest.mark.parametrize(
     "answer",
     [
-        "18 million", "18 hundred", "18k", "18 dozen", "18n", "18!", "18 squared", "18 and a half", "18 halves", "18 or nineteen", "18-20",
-        "18 to 20", "18 plus two", "18 dollars and 50 cents", "> 18", r"x \ge 18", "not 18", "less than 18", r"18^\circ 30'", "1 8", "18 1/2",
-        "18 minus one", "18 over x",
+        "18 million",
+        "18 hundred",
+        "18k",
+        "18 dozen",
+        "18n",
+        "18!",
+        "18 squared",
+        "18 and a half",
+        "18 halves",
+        "18 or nineteen",
+        "18-20",
+        "18 to 20",
+        "18 plus two",
+        "18 dollars and 50 cents",
+        "> 18",
+        r"x \ge 18",
+        "not 18",
+        "less than 18",
+        r"18^\circ 30'",
+        "1 8",
+        "18 1/2",
+        "18 minus one",
+        "18 over x",
     ],
-)  # fmt: skip
+)
 def test_words_that_change_a_number(answer):
     with Grader() as grader:
         assert grader([(answer, "18")]) == [False]
@@ -78,14 +123,33 @@ def test_words_that_change_a_number(answer):
 @pytest.mark.parametrize(
     "answer, gold, right",
     [
-        ("12.5%", "12.5", True), ("12.5%", "0.125", True), ("4 2/3", r"\frac{14}{3}", True), ("-4 2/3", r"\frac{14}{3}", False),
-        ("(1,2).", "(1,2)", True), ("3 < x \\le 4", "(3,4]", True), ("6 - 5 i", "6 - 5i", True), ("(2+i)^2", "3+4i", True),
-        ("6 + 5 i", "6 - 5i", False), ("p-q", "p - q", True), ("q-p", "p - q", False), ("cot x", r"\cot x", True), ("2√113", r"\sqrt{452}", True),
-        ("12 pi", r"12\pi", True), ("option C", r"\text{(C)}", True), ("seat", r"\text{east}", False), ("3, 5, and 7", "3, 5, 7", True),
-        ("3,5,7,7", "3, 5, 7", False), ("52 base 8", "52_8", True), ("52_9", "52_8", False), ("1.0000001", "1", False),
-        (r"(1,\frac{1}{3^{39}})", r"(1,\frac{1}{3^{40}})", False), (r"7 \times", "7", False), ("5 @ 3", "3", False), (r"1+\frac{1}{2", "1", False),
+        ("12.5%", "12.5", True),
+        ("12.5%", "0.125", True),
+        ("4 2/3", r"\frac{14}{3}", True),
+        ("-4 2/3", r"\frac{14}{3}", False),
+        ("(1,2).", "(1,2)", True),
+        ("3 < x \\le 4", "(3,4]", True),
+        ("6 - 5 i", "6 - 5i", True),
+        ("(2+i)^2", "3+4i", True),
+        ("6 + 5 i", "6 - 5i", False),
+        ("p-q", "p - q", True),
+        ("q-p", "p - q", False),
+        ("cot x", r"\cot x", True),
+        ("2√113", r"\sqrt{452}", True),
+        ("12 pi", r"12\pi", True),
+        ("option C", r"\text{(C)}", True),
+        ("seat", r"\text{east}", False),
+        ("3, 5, and 7", "3, 5, 7", True),
+        ("3,5,7,7", "3, 5, 7", False),
+        ("52 base 8", "52_8", True),
+        ("52_9", "52_8", False),
+        ("1.0000001", "1", False),
+        (r"(1,\frac{1}{3^{39}})", r"(1,\frac{1}{3^{40}})", False),
+        (r"7 \times", "7", False),
+        ("5 @ 3", "3", False),
+        (r"1+\frac{1}{2", "1", False),
     ],
-)  # fmt: skip
+)
 def test_values_and_near_misses(answer, gold, right):
     with Grader() as grader:
         assert grader([(answer, gold)]) == [right]

@@ -1,13 +1,12 @@
 """Intervals of mean accuracies and of paired differences, over question clusters and training seeds that are both random.
 
-An accuracy of seed s on cluster c is a mean plus an effect of the seed, of the cluster, and of both together. Seeds and clusters
-are crossed, so the variance of a mean over all of them is the sum of three components, each estimated without bias:
+Every seed answers every question, so seeds and clusters are crossed random effects, and the variance of a mean has two parts:
 
-    clusters: as if the mean over the seeds were a single model (this includes the interaction)
-    seeds:    the variance of the seeds' means, less what the interaction alone would give
+    clusters: that of the mean over the seeds, as if it were one model; it includes the interaction of seeds and clusters
+    seeds:    that of the seeds' means, less what the interaction alone would give
 
-Student's quantiles of clusters and seeds are averaged with the components as weights (Cochran 1964). Three seeds that differ have
-two degrees of freedom, so their interval is honest, and wide. With one seed the interval is about this model, not its training.
+Student's quantiles of clusters and seeds are averaged with the parts as weights (Cochran 1964). Three seeds that differ have two
+degrees of freedom, so their interval is wide. With one seed the interval is about this model, not about its training.
 
 All functions take leading axes, for many studies at once. docs/statistics.md has the measured coverage.
 """
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
-SKEW = 2.5  # Few seeds miss the rare far ones when accuracies are near 0 or 1. Chosen for seeds that differ by up to 1 logit.
+SKEW = 1.6  # How much longer the seeds' part towards 1/2 is near 0 and 1, chosen for seeds that differ by up to 1 logit.
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ def spread(totals: Floats, sizes: Floats) -> Spread:
         if n_seeds > 1:
             together = ((residuals - shared[..., None, :]) ** 2).sum(axis=(-1, -2)) * unbiased / (n_seeds - 1) / n_seeds
             # Less than all of the interaction is subtracted, because it is rarely known from few seeds whether they differ.
-            kept = 0.4 * np.fmin(together / (squares * unbiased), 1.0)
+            kept = 0.5 * np.fmin(together / (squares * unbiased), 1.0)
             of_seeds = np.fmax(each[..., 0].var(axis=-1, ddof=1) / n_seeds - (1 - kept) * together, 0.0)
     mean = each[..., 0].mean(axis=-1)
     freedom = np.full_like(mean, n_seeds - 1)
@@ -92,7 +91,7 @@ def accuracy_interval(totals: Floats, sizes: Floats, confidence: float) -> tuple
         clusters = binomial / (questions - 1)
         total = clusters + parts.seeds
         by_seeds = parts.seeds / np.sqrt(total) / binomial * student(parts.seed_freedom, right)
-        longer = by_seeds * (1 + SKEW * (1 - 2 * mean) ** 2 * parts.seeds / total)  # towards 1/2, where the rare far seeds are
+        longer = by_seeds * (1 + SKEW * (1 - 2 * mean) ** 2)  # towards 1/2, where the rare far seeds are
         centre, weight = special.logit(mean), np.sqrt(clusters / total)
         below = weight * (centre - special.logit(low)) + np.where(mean > 0.5, longer, by_seeds)
         above = weight * (special.logit(high) - centre) + np.where(mean < 0.5, longer, by_seeds)

@@ -15,7 +15,8 @@ _BOX = re.compile(r"\\(?:boxed|fbox)\s{0,9}\{|[{}]")
 _BARE_BOX = re.compile(r"\\(?:boxed|fbox) {0,9}([-+]?[0-9.][^\s${}\\]*)")
 _IS = r"(?:is|are|was|were|equals|(?:would|will|should|must) be)"
 _ANSWER = re.compile(
-    rf"(?P<stated>####|\bA:|(?<!\bno )\b[Aa](?:nswer|NSWER)s?\b(?: (?:to|for|of) [^.\n:=]{{1,80}}?)?(?:\s{{1,9}}{_IS}\b|[\s*]{{0,9}}[:=])+)[ \t*:]*"
+    rf"(?P<stated>####|\bA:|(?<!\bno )\b[Aa](?:nswer|NSWER)s?\b"
+    rf"(?: (?:to|for|of) [^.\n:=]{{1,80}}?)?(?:\s{{1,9}}{_IS}\b|[\s*]{{0,9}}[:=])+)[ \t*:]*"
     r"|\b[Aa]nswer\b[ \t*]*"
 )
 _CONCLUSION = re.compile(
@@ -36,6 +37,7 @@ _ADDED = re.compile(
 )
 _LEADS = re.compile(LEAD)
 _DIGIT_OR_COMMAND = re.compile(r"[0-9\\]")
+_NOTHING = re.compile(r"^(?:\s|(?:\$\$|\\\[)\s{0,9}\n)*")
 PHRASES = 20  # from the end, that are looked at
 LONGEST_STATEMENT = 10_001  # characters, one more than an answer may have
 
@@ -64,8 +66,8 @@ def _last(phrases: Iterable[re.Match[str]]) -> Iterator[re.Match[str]]:
 
 
 def _statement(text: str, begin: int) -> str:
-    """The rest of the line, or the next line that is not empty."""
-    return text[begin : begin + LONGEST_STATEMENT].lstrip().split("\n", 1)[0]
+    """The rest of the line, or the next line that has more than the beginning of mathematics."""
+    return _NOTHING.sub("", text[begin : begin + LONGEST_STATEMENT], count=1).split("\n", 1)[0]
 
 
 def _value(statement: str) -> str | None:

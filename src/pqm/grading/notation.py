@@ -58,8 +58,8 @@ _JOINED_UNIT = re.compile(
     r"[mgshlL]|[kcm]m|[km]g|m[lL]|ft|in|lbs?|oz|mi|yd|mph|kmh|kph|hrs?|mins?|secs?|st|nd|rd|th|[A-Za-z'’-]{4,}"
 )
 _OPERATOR = re.compile(  # these change the value of the number before them, or begin another one
-    r"(?<![a-z])(?:or|plus|minus|squared|cubed|factorial|root|sqrt|log|ln|exp|sin|cos|tan|cot|csc|mod|choose|base|dozens?|half|halves"
-    r"|quarters?|(?:third|fourth|fifth|sixth|eighth|tenth|hundred|hundredth|thousand|thousandth|million|billion|trillion)s?"
+    r"(?<![a-z])(?:or|plus|minus|squared|cubed|factorial|root|sqrt|log|ln|exp|sin|cos|tan|cot|csc|mod|choose|base|dozens?"
+    r"|half|halves|quarters?|(?:third|fourth|fifth|sixth|eighth|tenth|hundred|hundredth|thousand|thousandth|million|billion|trillion)s?"
     r"|(?:and|to|by|over|through) (?:[a-z]+ )?(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|[a-z]+teen"
     r"|(?:twen|thir|for|fif|six|seven|eigh|nine)ty))(?![a-z])",
     re.IGNORECASE,

@@ -33,6 +33,6 @@ def _letters(text: str) -> str | None:
 
 
 def _is_word(text: str) -> bool:
-    """Whether a text is a word, the letter of a choice in brackets, or several words, and not a variable or product of variables."""
+    """Whether a text is one or more words or the letter of a choice in brackets, and not a product of variables."""
     longest = max(map(len, re.split(r"[ ()-]+", text)))
     return _letters(text) is not None and (text.startswith("(") or (longest > LONGEST_PRODUCT and not _FUNCTION.search(text)))

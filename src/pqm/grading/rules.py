@@ -23,8 +23,8 @@ POINTS = 3  # points at which expressions with variables are compared
 _AND_OR = re.compile(r" ?\\text ?\{ ?(?:or|and) ?\} ?|(?<= )(?:or|and)(?= )")
 _TEXT = re.compile(r"\\(?:text|mbox|mathrm) ?\{ ?")
 _UNITS = re.compile(
-    r"(?<![A-Za-z\\])(?:degree|cm|centimeter|meter|mile|second|minute|hour|day|week|month|year|foot|feet|inch|yard|p\.m\.|PM)(?:e?s)?"
-    r"(?![A-Za-z])(?: ?\^ ?\{?[0-9]+\}?)?"
+    r"(?<![A-Za-z\\])(?:degree|cm|centimeter|meter|mile|second|minute|hour|day|week|month|year|foot|feet|inch|yard|p\.m\.|PM)"
+    r"(?:e?s)?(?![A-Za-z])(?: ?\^ ?\{?[0-9]+\}?)?"
 )
 _DRESS = re.compile(r"\\left(?![a-z])|\\right(?![a-z])|\\! ?|\\[,;]|\\?[$%]|\^ ?\{? ?\\circ ?\}?|\\?°")
 _MIXED = re.compile(r"(?<![0-9.])([0-9]+)(?: ?\\[dt]?frac ?\{?([0-9]+?)\}? ?\{?([0-9]+)\}?| ([0-9]+)/([0-9]+))")

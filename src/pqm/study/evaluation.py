@@ -31,7 +31,11 @@ class EvaluationConfig(Settings):
         " solution. `step-classifier`: its own step classifier, which only a backbone with error detection has.",
     )
     n: tuple[Count, ...] = Field(min_length=1, description="Sizes of best-of-n, in rising order.")
-    vote_subsets: int = Field(ge=200, description="Random subsets per question and n, for the accuracy of votes.")
+    vote_subsets: int = Field(
+        ge=200,
+        description="Random subsets per question and n, for the accuracy of votes. If there are not more subsets than this,"
+        " all are used.",
+    )
     batch_tokens: Count = Field(description="Tokens per batch when steps are scored.")
     seed: Seed = Field(description="Seed of the random subsets.")
     threads: Count = Field(1, description="CPU threads of a scoring job.")

@@ -45,7 +45,12 @@ OF_STAGE = {
 NOT_IN_RESULTS = (
     "pqm.cli",
     "pqm.errors",
-    "pqm.io",
+    "pqm.io.file_lock",
+    "pqm.io.formats",
+    "pqm.io.hub",
+    "pqm.io.published_files",
+    "pqm.io.records",
+    "pqm.io.shard_cache",
     "pqm.memory",
     "pqm.models.devices",
     "pqm.models.throughput",

@@ -127,12 +127,14 @@ IN_RESULTS: list[Claim] = [
     ("make best-of-n fall as n grows, whatever the loss. From n = 8 on they are below pass@1.", plain_backbone_falls),
     ("early backbone are best at n = 4 (BCE {} %, PQM {} %), are still above pass@1 at n = 8, and end below it.", early_backbone),
     (
-        "error-detecting backbone are best at n = 32 (BCE {} %, PQM {} %) and end at {} and {} %. The likelihood of the same backbone"
+        "error-detecting backbone are best at n = 32 (BCE {} %, PQM {} %) and end at {} and {} %. The likelihood of the"
+        " same backbone"
         " keeps rising, to {} %.",
         main_backbone,
     ),
     (
-        "- From both weaker backbones PQM ends below BCE, by {} to {} points. This is one training seed, and the intervals overlap.",
+        "- From both weaker backbones PQM ends below BCE, by {} to {} points. This is one training seed, and the "
+        "intervals overlap.",
         pqm_below_bce,
     ),
     ("At n = 64 the three differ by at most {} points, and their intervals overlap widely.", losses_agree),
@@ -144,7 +146,8 @@ IN_RESULTS: list[Claim] = [
     ),
     ("Margins 8 and 16 have the same accuracy within 0.1 points at every n.", margins_saturate),
     (
-        "- Weighted votes are above self-consistency in every cell, for PQM and for BCE. They are above the reward model alone in {}"
+        "- Weighted votes are above self-consistency in every cell, for PQM and for BCE. They are above the reward "
+        "model alone in {}"
         " of {} comparisons.",
         votes_and_models,
     ),

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pandas as pd
+from findings.ablations import spreads_of_backbones
 from findings.demo import (
     BENCHMARKS,
     LIKELIHOOD,
@@ -175,7 +176,7 @@ def readme_likelihood(demo: Demo) -> Values | None:
 
 def readme_difference_from_likelihood(demo: Demo) -> Values | None:
     test = demo.difference("pqm-zeta4", LIKELIHOOD)
-    numbers = one(-test["difference"]), one(test["low"]), one(test["high"])
+    numbers = one(test["difference"]), one(test["low"]), one(test["high"])
     return says(*numbers, when=test["difference"] < 0 and not test["holds"])
 
 
@@ -187,6 +188,10 @@ def pqm_above_bce(demo: Demo) -> Values | None:
 def detected(demo: Demo) -> list[str]:
     """The difference that the tests detect: over all cells, and in a single one."""
     return re.findall(r"difference of (\d+) points is detected", (demo.folder / "tables/differences.md").read_text())
+
+
+def backbones_differ_more(demo: Demo) -> Values | None:
+    return says(when=spreads_of_backbones(demo) is not None)
 
 
 def readme_backbones(demo: Demo) -> Values | None:
@@ -210,10 +215,11 @@ IN_README: list[Claim] = [
         "needs no reward training, reaches {} %; the best trained method reaches {} % ({}) and is behind in {} of {} cells.",
         readme_likelihood,
     ),
-    ("PQM with ζ = 4 is {} points below it ({} to {}), which is not significant", readme_difference_from_likelihood),
+    ("PQM with ζ = 4 differs from it by {} points ({} to {}), which is not significant", readme_difference_from_likelihood),
     ("**No loss measurably beats BCE.**", lambda demo: says(when=not better_than_bce(demo))),
     ("PQM with ζ = 4 is {} points above BCE ({} to {}), which is no evidence of a difference.", pqm_above_bce),
     ("A true difference of {} points would be detected with a probability of 80 %.", lambda demo: says(detected(demo)[0])),
+    ("**The backbone matters more than the loss.** For the medium policy on `test`", backbones_differ_more),
     (
         "reach {} % with BCE ({} to {}) and {} % with PQM ({} to {}). From a plain language model they reach only {} % ({} to {})"
         " and {} % ({} to {}). A single sample without any reward model is right in {} % ({} to {}).",
@@ -227,18 +233,21 @@ IN_RESULTS: list[Claim] = [
         above_self_consistency,
     ),
     (
-        "- **No reward model measurably beats its backbone without reward training.** The sample that the backbone finds likeliest"
+        "- **No reward model measurably beats its backbone without reward training.** The sample that the backbone "
+        "finds likeliest"
         " is right in {} % at n = 64, the choice of the backbone's step classifier in {} %, and that of the best trained method,"
         " {}, in {} %",
         summary_of_backbone,
     ),
     ("- **No loss is measurably better than BCE.**", lambda demo: says(when=not better_than_bce(demo))),
     ("PQM with margin 4 is {} points above it, with an interval of {} to {} ([differences]", pqm_above_bce),
+    ("- **The backbone matters more than the loss.** From a plain language model", backbones_differ_more),
     ("From a plain language model, every reward model makes best-of-n *worse*", plain_backbone_is_worse),
     ("Main results have three training seeds.", one_seed_in_ablations),
     ("The tables of backbones, losses and margins use seed 0 of every run", one_seed_in_ablations),
     (
-        "- At n = 8, every trained method is above pass@1 in every cell. At n = 64, every trained method is above pass@1 and above"
+        "- At n = 8, every trained method is above pass@1 in every cell. At n = 64, every trained method is above "
+        "pass@1 and above"
         " self-consistency in every cell.",
         above_in_every_cell,
     ),
@@ -249,11 +258,13 @@ IN_RESULTS: list[Claim] = [
     ("is better than all of them: {} %. In {} of {} cells it is above the best trained method of that cell.", likelihood_is_best),
     ("- The backbone's step classifier is as good as the process reward models: {} %.", classifier_is_as_good),
     (
-        "- Of the {} curves of trained methods (method and cell), {} fall from n = 8 to n = 64, by at most {} points. They are of {}.",
+        "- Of the {} curves of trained methods (method and cell), {} fall from n = 8 to n = 64, by at most {} points. "
+        "They are of {}.",
         falling_curves,
     ),
     (
-        "It gains {} points for the medium policy on `test`, but {} for the weak policy, whose most frequent answer is usually wrong.",
+        "It gains {} points for the medium policy on `test`, but {} for the weak policy, whose most frequent answer is "
+        "usually wrong.",
         weak_self_consistency,
     ),
     ("intervals, which are ±{} to ±{} points:", widths),
@@ -263,12 +274,14 @@ IN_RESULTS: list[Claim] = [
         tests_that_hold,
     ),
     (
-        "- No trained method is above the backbone's likelihood. The process reward models are {} to {} points below it, and {} of {}"
+        "- No trained method is above the backbone's likelihood. The process reward models are {} to {} points below "
+        "it, and {} of {}"
         " intervals exclude 0, but after the correction none of these differences holds.",
         below_the_likelihood,
     ),
     (
-        "- No loss differs significantly from BCE. ORM's interval against BCE excludes 0, but the difference does not hold after the"
+        "- No loss differs significantly from BCE. ORM's interval against BCE excludes 0, but the difference does not "
+        "hold after the"
         " correction.",
         no_loss_differs_from_bce,
     ),
@@ -282,7 +295,8 @@ IN_RESULTS: list[Claim] = [
         lambda demo: says(*detected(demo)),
     ),
     (
-        "is larger: PQM has {} % and BCE {} %, {} points, as later works quote the paper. A gain of that size would be detected over"
+        "is larger: PQM has {} % and BCE {} %, {} points, as later works quote the paper. A gain of that size would be "
+        "detected over"
         " all cells",
         published_gain,
     ),

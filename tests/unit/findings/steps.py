@@ -124,13 +124,16 @@ IN_RESULTS: list[Claim] = [
         right_steps_fall,
     ),
     (
-        "PQM with margin 2 is the best of the trained models, and PQM with margin 4 the worst of the process reward models. ORM, which"
-        " is never trained on inner steps, comes last. The backbone's step classifier is above them all. The intervals of all process"
+        "PQM with margin 2 is the best of the trained models, and PQM with margin 4 the worst of the process reward "
+        "models. ORM, which"
+        " is never trained on inner steps, comes last. The backbone's step classifier is above them all. The intervals "
+        "of all process"
         " reward models overlap.",
         first_errors_in_order,
     ),
     (
-        "Step {} is the first wrong one. The question says `thursday bus hides 4`, and 15 - 11 is not 6. BCE drops from {} to {}, PQM"
+        "Step {} is the first wrong one. The question says `thursday bus hides 4`, and 15 - 11 is not 6. BCE drops from"
+        " {} to {}, PQM"
         " from {} to {}. Both stay low afterwards.",
         first_wrong_step,
     ),
@@ -142,7 +145,8 @@ IN_RESULTS: list[Claim] = [
     ("- At every step, right steps lie above wrong ones, for Monte Carlo and for both models.", right_above_wrong),
     ("Even Monte Carlo values reverse {} % of the inequalities", lambda demo: says(f"{q_by_source(demo)['Monte Carlo'][2]:.0f}")),
     (
-        "- The scores of both models fall over the first four steps, for right and wrong steps alike, and then stay within {} of their"
+        "- The scores of both models fall over the first four steps, for right and wrong steps alike, and then stay "
+        "within {} of their"
         " value at step 4.",
         scores_fall,
     ),
@@ -160,7 +164,8 @@ IN_RESULTS: list[Claim] = [
     ),
     ("but {} % of the inequalities are reversed, because a right step can lead onto a hard road.", exact_processes),
     (
-        "In every cell, a reward model at n = 8 is above self-consistency at n = 64, and it needs {} to {} % of the time. Sampling a"
+        "In every cell, a reward model at n = 8 is above self-consistency at n = 64, and it needs {} to {} % of the "
+        "time. Sampling a"
         " solution takes {} to {} ms and scoring it {} ms, so scoring adds {} to {} % to the cost.",
         seconds,
     ),

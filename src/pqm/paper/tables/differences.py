@@ -17,10 +17,10 @@ CAPTION = """
 Each trained method against self-consistency, the backbone's likelihood, its step classifier and BCE at the largest n, in
 percentage points: over all cells together (a question's mean over the policies, the questions of all benchmarks) and cell by
 cell, which are the letters of the main table. Differences are paired over question clusters and, between methods with the same
-number of training seeds, over seeds. Interval and p are Student's t: the variances of clusters and of seeds are added, and their
-quantiles are averaged with the variances as weights. Intervals are not corrected. p is corrected by Holm; the tests over all cells are one
-family, those cell by cell another. The difference that a test can detect is the median over its family, at the first step of
-Holm's correction.
+number of training seeds, over seeds. Interval and p are Student's t: the variances of clusters and of seeds are added, and
+their quantiles are averaged with the variances as weights. Intervals are not corrected. p is corrected by Holm; the tests over
+all cells are one family, those cell by cell another. The difference that a test can detect is the median over its family, at
+the first step of Holm's correction.
 """
 
 
