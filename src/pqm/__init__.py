@@ -1,3 +1,3 @@
 """Process Reward Model with Q-value Rankings: rollouts, labels, training and best-of-n evaluation."""
 
-__version__ = "0.5.0"
+__version__ = "0.6.0"

@@ -33,7 +33,9 @@ def test_each_method_has_its_mean_over_the_cells_at_the_largest_n(headline):
     assert list(found) == ["n", "pass@1", "bce", "pqm-zeta4", "pqm-zeta4 - bce"]
     votes = headline(*BCE, "weak,test,none,self-consistency,none,8,0.7", "weak,test,none,step-classifier,min,8,0.25")
     assert votes == {"n": 8, "self-consistency": 0.7, "step-classifier": 0.25, "bce": 0.625}
-    likelihood = headline(*BCE, "weak,test,small,backbone-likelihood,last,8,0.5", "weak,more,small,backbone-likelihood,last,8,0.75")
+    likelihood = headline(
+        *BCE, "weak,test,small,backbone-likelihood,last,8,0.5", "weak,more,small,backbone-likelihood,last,8,0.75"
+    )
     assert likelihood == {"n": 8, "backbone-likelihood": 0.625, "bce": 0.625}
 
 

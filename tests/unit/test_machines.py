@@ -70,6 +70,7 @@ def in_two(run: Callable[[], Any]) -> None:
     def process() -> None:
         for state in (AcceleratorState, GradientState, PartialState):
             state._reset_state()
+        os.environ["RANK"] = str(torch.distributed.get_rank())  # set by all other launchers
         torch.set_num_threads(1)
         run()
 
@@ -154,7 +155,7 @@ def test_two_processes_stop_together_and_continue(train_in: TrainIn, tmp_path: P
     with monkeypatch.context() as patch, pytest.raises(Exception, match="exit code 143"):
         patch.setattr(TrainStep, "__call__", calls(TrainStep.__call__, 2, told))
         in_two(lambda: train_in("cut", accumulation=2))
-    (cache,) = (tmp_path / "cut" / "cache" / "train").iterdir()
+    (cache,) = (tmp_path / "cut" / "cache" / "train").glob("model-*@*")
     assert [path.name for path in cache.iterdir()] == ["state-00000002"]
     with monkeypatch.context() as patch, pytest.raises(Exception, match=r"exit code 9|reset by peer|closed"):
         patch.setattr(TrainStep, "__call__", calls(TrainStep.__call__, 3, lambda: os._exit(9)))
@@ -198,7 +199,7 @@ def test_stopped_sampling_loses_no_finished_shard(
     with monkeypatch.context() as patch:
         patch.setattr(transformers_engine, "sample", calls(transformers_engine.sample, 2, terminate))
         assert run("cut.parquet") == 143
-    assert [path.name for path in (tmp_path / "cache").rglob("*") if path.is_file()] == ["shard-000000.pickle"]
+    assert [path.name for path in (tmp_path / "cache").rglob("*.pickle")] == ["shard-000000.pickle"]
     assert not (tmp_path / "cut.parquet").exists() and not list(tmp_path.rglob("*.part"))
     assert run("cut.parquet") == 0
     assert (tmp_path / "cut.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
@@ -244,7 +245,7 @@ def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path:
     monkeypatch.setattr(train_step, "scores_at", full_above(5, train_step.scores_at))
     with pytest.raises(Exception, match=r"run the same command again to resume from the last saved state|reset by peer|closed"):
         in_two(lambda: train_in("cut"))
-    (cache,) = (tmp_path / "cut" / "cache" / "train").iterdir()
+    (cache,) = (tmp_path / "cut" / "cache" / "train").glob("model-*@*")
     assert (cache / "parts").read_text() == "2"
     in_two(lambda: train_in("cut"))
     monkeypatch.undo()

@@ -8,7 +8,6 @@ import pytest
 import torch
 from scipy import stats
 from small import tiny_llama
-from transformers import MistralConfig, MistralForCausalLM
 
 from pqm.errors import PqmError
 from pqm.models.sampling.batched import sample
@@ -70,18 +69,6 @@ def test_waiting_samples_take_the_place_of_finished_ones(model, tokenizer, monke
     assert drawn(sample(model, tokenizer, requests, 1.0, 24, seed=1, rows=6)) == one_by_one
     assert max(widths) == 6 and sum(widths) == alone
     assert widths.count(6) > 0.6 * len(widths), "the batch stays full while prompts wait"
-
-
-def test_layers_that_forget_start_together(tokenizer):
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=160, sliding_window=150, initializer_range=0.1,
-        eos_token_id=tokenizer.eos_token_id,
-    )  # fmt: skip
-    sliding = MistralForCausalLM(config).eval()
-    together = drawn(sample(sliding, tokenizer, REQUESTS, 1.0, 12, seed=1))
-    assert drawn(sample(sliding, tokenizer, REQUESTS, 1.0, 12, seed=1, rows=4)) == together
 
 
 def test_skip_continues_in_the_same_stream(model, tokenizer):

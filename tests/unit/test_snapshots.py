@@ -11,7 +11,8 @@ from studies import ROOT
 
 from pqm.errors import PqmError
 from pqm.policies.models import write_policy
-from pqm.policies.snapshots import TABLE, pick_snapshot, read_snapshots
+from pqm.policies.snapshots import pick_snapshot, read_snapshots
+from pqm.study.layout import SNAPSHOTS
 from pqm.study.models import Pick, PolicyConfig
 from pqm.study.pretraining import PretrainingConfig
 from pqm.study.reading import load_study
@@ -38,7 +39,7 @@ def table(folder: Path, shares: dict[str, float]) -> Path:
     rows = pd.DataFrame({"snapshot": shares.keys(), "share": shares.values()})
     rows["pass_at_1"] = 1 - rows["share"]
     folder.mkdir(exist_ok=True)
-    rows.to_csv(folder / TABLE, index=False)
+    rows.to_csv(folder / SNAPSHOTS, index=False)
     return folder
 
 
@@ -92,7 +93,7 @@ def test_a_policy_is_the_picked_snapshot_whatever_its_accuracy(tmp_path):
         (folder / name / "weights").write_text(name)
     config = PolicyConfig(pick=Pick(pretraining="p", share=0.4))
     for accuracies in ([0.1, 0.9], [0.9, 0.1], [float("nan"), 0.5]):
-        read_snapshots(folder).assign(pass_at_1=accuracies).to_csv(folder / TABLE, index=False)
+        read_snapshots(folder).assign(pass_at_1=accuracies).to_csv(folder / SNAPSHOTS, index=False)
         write_policy(config, folder, tmp_path / "policy")
         assert (tmp_path / "policy/weights").read_text() == "a"
 

@@ -8,7 +8,7 @@ from pqm.io.published_files import source_file
 from pqm.provenance.content_dates import ContentDates
 from pqm.study.faults import refusal
 from pqm.study.freezing import freeze, frozen_file, frozen_text, killed_build
-from pqm.study.layout import Layout, record, scorer, work_folder
+from pqm.study.layout import Layout, record, reference_scorer, scorer, work_folder
 from pqm.study.reading import load_study, other_study, study_file
 from pqm.workflow.checks import faults
 from pqm.workflow.code import code, result_code

@@ -113,7 +113,7 @@ if EVALUATION:
             backbone=LAYOUT.backbone(EVALUATION.reference_backbone),
             code=code("scores"),
         output:
-            made=[LAYOUT.scores(f"{REFERENCES}/{{kind}}", *cell) for cell in PLAN.cells(PLAN.scored)],
+            made=[LAYOUT.scores(reference_scorer("{kind}"), *cell) for cell in PLAN.cells(PLAN.scored)],
             record=f"{LAYOUT.folder('scores')}/{REFERENCES}/{{kind}}.record.json",
         log:
             "<logs>/evaluate/scores-references-{kind}.log",
@@ -175,7 +175,7 @@ if EVALUATION:
             grades=PLAN.grades(PLAN.cells(PLAN.benchmarks)),
             rollouts=PLAN.rollouts(PLAN.cells(PLAN.benchmarks)),
             scores=[
-                LAYOUT.scores(f"{REFERENCES}/{kind}", *cell)
+                LAYOUT.scores(reference_scorer(kind), *cell)
                 for kind in EVALUATION.references
                 for cell in PLAN.cells(PLAN.benchmarks)
             ],

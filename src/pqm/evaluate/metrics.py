@@ -14,7 +14,7 @@ from pqm.io import formats
 from pqm.losses.common.loss import find
 from pqm.progress import progress, say
 from pqm.study.evaluation import EvaluationConfig
-from pqm.study.layout import Layout, scorer
+from pqm.study.layout import Layout, reference_scorer, scorer
 from pqm.study.runs import RunConfig
 
 NO_SEED = -1
@@ -68,7 +68,7 @@ def _reference_scores(
         found.append(("policy-likelihood", NOTHING, join(graded, own, path)))
     for kind in config.references:
         method = "backbone-likelihood" if kind == "likelihood" else kind
-        path = Path(layout.scores(f"references/{kind}", policy, benchmark))
+        path = Path(layout.scores(reference_scorer(kind), policy, benchmark))
         found.append((method, config.reference_backbone, join(graded, formats.read(path, formats.SCORES), path)))
     return found
 

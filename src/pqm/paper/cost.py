@@ -7,6 +7,7 @@ import pandas as pd
 
 from pqm.errors import PqmError
 from pqm.paper.results import Results
+from pqm.study.layout import ANNOTATED, REFERENCES
 
 STAGES = ("questions", "policies", "rollouts", "labels", "train", "evaluate")
 
@@ -83,14 +84,14 @@ def _jobs_of(results: Results) -> set[tuple[str, str]]:
         "policies": [f"{kind}-{name}" for kind, names in models.items() for name in names],
         "rollouts": [
             *(f"{policy}/{dataset}" for policy in evaluation.policies for dataset in settings.rollouts),
-            *(f"annotated/{dataset}" for dataset in settings.annotated),
+            *(f"{ANNOTATED}/{dataset}" for dataset in settings.annotated),
         ],
         "labels": list(settings.labels),
         "train": [scorer for run in results.runs for scorer in results.scorers(run)],
         "evaluate": [
-            *(f"{run}/{job}" for run in [*results.runs, "references"] for job in ("scores", "metrics")),
-            *(f"references/scores-{kind}" for kind in evaluation.references),
-            *(f"references/grades/{policy}/{dataset}" for policy in evaluation.policies for dataset in evaluation.scored),
+            *(f"{run}/{job}" for run in [*results.runs, REFERENCES] for job in ("scores", "metrics")),
+            *(f"{REFERENCES}/scores-{kind}" for kind in evaluation.references),
+            *(f"{REFERENCES}/grades/{policy}/{dataset}" for policy in evaluation.policies for dataset in evaluation.scored),
             *(
                 f"{run}/annotated-{seed}-{dataset}"
                 for run in results.runs
@@ -106,7 +107,7 @@ def _tokens(results: Results, stage: str) -> tuple[int, str]:
     """The tokens that a stage counted, and what it counted."""
     evaluation, checkpoints = results.evaluation, [(run, seed) for run in results.runs for seed in results.seeds(run)]
     if stage == "policies":
-        files = [Path(results.layout.pretraining(name), "snapshots.csv") for name in results.settings.pretraining]
+        files = [Path(results.layout.snapshots(name)) for name in results.settings.pretraining]
         return sum(int(pd.read_csv(path)["tokens"].iloc[-1]) for path in files), "trained on"
     if stage == "rollouts":
         return _sampled(results, evaluation.policies, results.settings.rollouts), "sampled"

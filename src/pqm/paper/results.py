@@ -17,14 +17,13 @@ from pqm.losses.common.loss import loss_of
 from pqm.paper.declared import declared
 from pqm.study.evaluation import EvaluationConfig
 from pqm.study.faults import instead
-from pqm.study.layout import Layout
+from pqm.study.layout import ANNOTATED, REFERENCES, Layout
 from pqm.study.layout import scorer as seed_folder
 from pqm.study.reading import load_study, study_name
 from pqm.study.results import ResultsConfig
 from pqm.study.runs import RunConfig
 from pqm.study.training import TrainingConfig
 
-REFERENCES = "references"
 Section = TypeVar("Section")
 
 
@@ -227,7 +226,7 @@ class Results:
     def annotated(self, scorer: str, dataset: str) -> pd.DataFrame:
         """Solutions with human-annotated first errors, with the step scores of a checkpoint."""
         grades = formats.read(Path(self.layout.annotated(dataset), "grades.parquet"), formats.GRADES)
-        return self._with_scores(grades, scorer, "annotated", dataset)
+        return self._with_scores(grades, scorer, ANNOTATED, dataset)
 
     def _with_scores(self, grades: pd.DataFrame, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
         path = Path(self.layout.scores(scorer, policy, dataset))
@@ -244,7 +243,7 @@ class Results:
 
     def facts(self, run: str, seed: int) -> dict[str, Any]:
         """What training recorded of a checkpoint, its `run.json`."""
-        path = Path(self.layout.checkpoint(seed_folder(run, seed)), "run.json")
+        path = Path(self.layout.run_file(seed_folder(run, seed)))
         if not path.exists():
             raise PqmError(f"{path}: missing; run {run!r}, seed {seed} was not trained or failed")
         return dict(json.loads(path.read_text()))

@@ -18,7 +18,7 @@ class Style:
 
 
 # Methods without reward training; those of reward models have the label, colour and order of their loss.
-REFERENCES = {
+WITHOUT_TRAINING = {
     "pass@1": Style("pass@1", "#999999", ":"),
     "random": Style("random choice", "#999999", ":"),
     "pass@n": Style("pass@n", "#555555", ":"),
@@ -36,7 +36,7 @@ UNKNOWN = "#444444"
 def style(method: str) -> Style:
     """The style of a method; the line of a vote with a reward model is dashed."""
     base = method.removesuffix(SELF_CONSISTENCY)
-    found = REFERENCES.get(base) or _of_loss(base)
+    found = WITHOUT_TRAINING.get(base) or _of_loss(base)
     return found if base == method else Style(f"{found.name}, and self-consistency", found.colour, "--")
 
 
@@ -58,8 +58,8 @@ def in_print_order(methods: Iterable[str]) -> list[str]:
 def _key(method: str) -> tuple[int, int, str, tuple[tuple[bool, float | str], ...], str, bool]:
     base = method.removesuffix(SELF_CONSISTENCY)
     vote = base != method
-    if base in REFERENCES:
-        return 0, list(REFERENCES).index(base), "", (), base, vote
+    if base in WITHOUT_TRAINING:
+        return 0, list(WITHOUT_TRAINING).index(base), "", (), base, vote
     known = read_method(base)
     if known is None:
         return 2, 0, "", (), base, vote

@@ -24,13 +24,14 @@ from pqm.models.llama import fresh_llama
 from pqm.models.throughput import Throughput
 from pqm.policies.pretraining_loss import pretraining_loss
 from pqm.policies.pretraining_validation import head_aucs, pass_at_1
-from pqm.policies.snapshots import TABLE, read_snapshots
+from pqm.policies.snapshots import read_snapshots
 from pqm.problems.corpus import Corpus, TextSource
 from pqm.problems.gsm_symbolic_text import SymbolicExamples, symbolic_tokenizer
 from pqm.problems.tokenizer import word_problem_tokenizer
 from pqm.problems.word_problem_text import WordProblemExamples
 from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
+from pqm.study.layout import SNAPSHOTS
 from pqm.study.pretraining import Phase, PretrainingConfig, WordProblemText, snapshot_name
 
 
@@ -104,7 +105,7 @@ class Pretrainer:
         with formats.whole_folder(output) as part:
             for row in self.progress.rows:
                 shutil.copytree(self.cache.path / str(row["snapshot"]), part / str(row["snapshot"]))
-            pd.DataFrame(self.progress.rows).to_csv(part / TABLE, index=False)
+            pd.DataFrame(self.progress.rows).to_csv(part / SNAPSHOTS, index=False)
 
     def _run(self, index: int, phase: Phase) -> None:
         """Run one phase, or the rest of it after an interruption."""

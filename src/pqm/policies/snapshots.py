@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from pqm.errors import PqmError
+from pqm.study.layout import SNAPSHOTS
 from pqm.study.models import Pick
-
-TABLE = "snapshots.csv"
 
 
 def read_snapshots(pretraining: Path) -> pd.DataFrame:
@@ -16,11 +15,11 @@ def read_snapshots(pretraining: Path) -> pd.DataFrame:
     Raises:
         PqmError: the folder contains no such table, or an incomplete one.
     """
-    path = pretraining / TABLE
+    path = pretraining / SNAPSHOTS
     try:
         snapshots = pd.read_csv(path, converters={"share": float})  # exact, which the parser of pandas need not be
     except FileNotFoundError:
-        raise PqmError(f"{pretraining}: no {TABLE}; expected a finished pretraining") from None
+        raise PqmError(f"{pretraining}: no {SNAPSHOTS}; expected a finished pretraining") from None
     except ValueError as error:
         raise PqmError(f"{path}: not a table of snapshots ({error})") from None
     missing = [name for name in ("snapshot", "share") if name not in snapshots]

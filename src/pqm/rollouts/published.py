@@ -112,9 +112,7 @@ def _gsm8k(solutions: Path, model: str | None) -> Iterator[Solution]:
         written = record.get(model) if model else None
         if not isinstance(written, dict):
             models = [key for key, value in record.items() if isinstance(value, dict)]
-            raise PqmError(
-                f"{solutions}: {place}: no solution of {shortened(model)}; it has {', '.join(models) or 'none'}"
-            )
+            raise PqmError(f"{solutions}: {place}: no solution of {shortened(model)}; it has {', '.join(models) or 'none'}")
         if not isinstance(written.get("solution"), str):
             raise PqmError(
                 f"{solutions}: {place}, {model}: expected 'solution', a text, found {shortened(written.get('solution'))}"

@@ -7,6 +7,8 @@ from pathlib import Path
 IN_DATA = ("questions", "pretraining", "policies", "backbones", "rollouts", "annotated", "labels")
 REFERENCES = "references"  # folder for scores and metrics without a run, next to the folders of the runs
 ANNOTATED = "annotated"  # folder for scores of annotated solutions, next to the folders of the policies
+SNAPSHOTS = "snapshots.csv"  # the table of snapshots, inside the folder of a pretraining
+RUN_FILE = "run.json"  # the settings and facts of a training, inside the folder of a checkpoint
 REPORTED = "config/reported.csv"  # published numbers, which users fill in
 WORK = Path(".work")  # temporary files of builds
 RECORD_ENDING = ".record.json"
@@ -43,6 +45,9 @@ class Layout:
     def pretraining(self, pretraining: str) -> str:
         return f"{self.folder('pretraining')}/{pretraining}"
 
+    def snapshots(self, pretraining: str) -> str:
+        return f"{self.pretraining(pretraining)}/{SNAPSHOTS}"
+
     def policy(self, policy: str) -> str:
         return f"{self.folder('policies')}/{policy}"
 
@@ -62,6 +67,9 @@ class Layout:
     def checkpoint(self, scorer: str) -> str:
         return f"{self.folder('checkpoints')}/{scorer}"
 
+    def run_file(self, scorer: str) -> str:
+        return f"{self.checkpoint(scorer)}/{RUN_FILE}"
+
     def grades(self, policy: str, dataset: str) -> str:
         return f"{self.folder('grades')}/{policy}/{dataset}.parquet"
 
@@ -69,7 +77,7 @@ class Layout:
         """Step scores of a policy's rollouts.
 
         Args:
-            scorer: a run and seed (see the function `scorer`), or `references/{kind}`.
+            scorer: a run and seed (see the function `scorer`), or a reference (see `reference_scorer`).
             policy: `annotated` for annotated solutions.
         """
         return f"{self.folder('scores')}/{scorer}/{policy}/{dataset}.parquet"
@@ -103,6 +111,11 @@ class Layout:
 def scorer(run: str, seed: int | str) -> str:
     """The folder of one training seed of a run, inside checkpoints and scores."""
     return f"{run}/seed-{seed}"
+
+
+def reference_scorer(kind: str) -> str:
+    """The folder of a reference, such as `likelihood`, inside scores."""
+    return f"{REFERENCES}/{kind}"
 
 
 def record(path: str) -> str:

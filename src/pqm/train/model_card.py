@@ -6,10 +6,10 @@ from typing import Any
 from pqm import __version__
 from pqm.io.shard_cache import content_hash
 from pqm.losses.common.loss import Loss
+from pqm.study.layout import RUN_FILE
 from pqm.study.runs import RunConfig
 from pqm.study.training import TrainingConfig
 
-RUN_FILE = "run.json"
 LOG_FILE = "training.csv"
 
 

@@ -23,10 +23,11 @@ from pqm.models.reward_model import Encoder, reward_model, save_reward_model
 from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
+from pqm.study.layout import RUN_FILE
 from pqm.study.runs import RunConfig
 from pqm.study.training import TrainingConfig
 from pqm.train.data import TrainingExample, batches, examples, expect_one_prompt_per_question, readable, stream
-from pqm.train.model_card import LOG_FILE, RUN_FILE, model_card, training_facts
+from pqm.train.model_card import LOG_FILE, model_card, training_facts
 from pqm.train.state import resume, save_state
 from pqm.train.train_step import AnyForward, TrainStep
 

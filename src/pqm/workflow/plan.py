@@ -7,7 +7,7 @@ from functools import cached_property
 from pqm.io.published_files import source_file
 from pqm.paper.declared import declared
 from pqm.study.labels import LabelsConfig
-from pqm.study.layout import ANNOTATED, REFERENCES, REPORTED, Layout, scorer
+from pqm.study.layout import ANNOTATED, REFERENCES, REPORTED, Layout, reference_scorer, scorer
 from pqm.study.results import ResultsConfig
 from pqm.study.rollouts import SolutionsConfig
 from pqm.study.study import StudyConfig
@@ -212,7 +212,7 @@ class Plan:
         cells = self.cells(self.scored)
         files = [file for run in runs for file in self.run_scores(run, self.scored)]
         if self.study.evaluation and "step-classifier" in self.study.evaluation.references:
-            files += [self.layout.scores(f"{REFERENCES}/step-classifier", *cell) for cell in cells]
+            files += [self.layout.scores(reference_scorer("step-classifier"), *cell) for cell in cells]
         return [*files, *self.rollouts(cells), *map(self.layout.questions, self.scored), *self.grades(cells)]
 
     def _annotated(self, runs: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from pqm.paper.results import Results
 from pqm.paper.rows import in_order
 from pqm.paper.table import Table
 from pqm.paper.truth import with_truth
+from pqm.study.layout import reference_scorer
 
 TITLE = "Finding the first wrong step"
 NEEDS = ("scores", "validation")
@@ -26,7 +27,7 @@ def table(results: Results, runs: Sequence[str]) -> Table:
     """F1 on the distinct solutions of all policies, with thresholds from the validation set."""
     scorers = {results.method(run): results.scorers(run) for run in runs}
     if CLASSIFIER in results.evaluation.references:
-        scorers[CLASSIFIER] = [f"references/{CLASSIFIER}"]
+        scorers[CLASSIFIER] = [reference_scorer(CLASSIFIER)]
 
     def split(scorer: str, benchmark: str) -> Split:
         validation, judged = (

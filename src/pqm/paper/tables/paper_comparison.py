@@ -10,7 +10,7 @@ import pandas as pd
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.loss import read_method
 from pqm.paper.results import Results
-from pqm.paper.style import REFERENCES, SELF_CONSISTENCY, printed
+from pqm.paper.style import SELF_CONSISTENCY, WITHOUT_TRAINING, printed
 from pqm.paper.table import Table
 
 TITLE = "Published numbers"
@@ -67,7 +67,7 @@ def _reported() -> pd.DataFrame:
 
 def _is_method(value: object) -> bool:
     method = str(value).removesuffix(SELF_CONSISTENCY)
-    return method in REFERENCES or read_method(method) is not None
+    return method in WITHOUT_TRAINING or read_method(method) is not None
 
 
 def _is_count(value: Any) -> bool:
