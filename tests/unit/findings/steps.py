@@ -70,6 +70,12 @@ def calibration_in_order(demo: Demo) -> Values | None:
     return says(when=sorted(errors, key=errors.__getitem__)[:3] == ["bce", "mse-hard", "mse-soft"])
 
 
+def overlap_of_intervals(demo: Demo) -> Values | None:
+    right, wrong = (demo.csv("figures/assumption").query(f"right == {truth}").set_index("step") for truth in (True, False))
+    overlaps = right["low"] < wrong["high"]
+    return says(str(right["prefixes"][6]), when=list(overlaps[overlaps].index) == [6] and right.index.max() == 6)
+
+
 def shares_of_completions(demo: Demo) -> Values | None:
     table = demo.csv("figures/assumption").assign(share=lambda rows: 100 * rows["share"])
     right, wrong = (table[table["right"] == truth]["share"] for truth in (True, False))
@@ -156,6 +162,10 @@ IN_RESULTS: list[Claim] = [
     (
         "After a right prefix {} to {} % of the completions are right, after a wrong one {} to {} %, at every length.",
         shares_of_completions,
+    ),
+    (
+        "Up to five steps the intervals do not overlap. At six steps they do, because only {} right prefixes are left.",
+        overlap_of_intervals,
     ),
     (
         "Right steps labelled as wrong fall from {} % at k = 1 to {} % at k = 3, and by less than a point after that. Wrong steps"
