@@ -1,3 +1,8 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TQDM_DISABLE", "1")
+
 import pytest
 
 # The files with the tests that build the projects first.

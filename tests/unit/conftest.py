@@ -1,8 +1,3 @@
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("TQDM_DISABLE", "1")
-
 import sys
 from collections.abc import Callable
 from pathlib import Path

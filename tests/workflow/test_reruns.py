@@ -92,7 +92,7 @@ EDITS = [
     Edit("a comment in the file of a loss", LOSS, ending("\n# a comment\n"), ("reward_model", "metrics"), ("sample", "label_set", "pretraining", "scores_pqm-zeta4")),
     Edit("the file of a figure", FIGURE, ending("\n# another line\n"), ("figure_margin", "page", "overview"), ("table_main", "metrics", "figure_theory")),
     Edit("a changed default in the settings model", MODELS, replaced(("weight_decay: float = Field(0.0", "weight_decay: float = Field(0.01")), ("reward_model",), ("sample", "label_set", "grades")),
-    Edit("the command of a rule", "workflow/rules/evaluate.smk", replaced(("--output {output.made} {params.seeds}", "--output {output.made}  {params.seeds} --seed 0")), ("metrics",), ("grades", "scores_bce", "reference_metrics")),
+    Edit("the command of a rule", "workflow/rules/evaluate.smk", replaced(("--output {output.made:q} {params.seeds:q}", "--output {output.made:q}  {params.seeds:q} --seed 0")), ("metrics",), ("grades", "scores_bce", "reference_metrics")),
     Edit("a comment in a rule file", "workflow/rules/train.smk", ending("# a comment\n")),
     Edit("a published number", "config/reported.csv", ending("weak,test,bce,8,0.5,somewhere\n"), ("table_paper_comparison",), ("table_main",)),
     Edit("the chosen study, and back", "params.yaml", lambda text: "study: demo\n"),
