@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all envs test test-long check remotes pull push times
+.PHONY: tables figures all envs test test-long bench bench-load check remotes pull push times
 
 tables figures: $(VENV)/ready
 	snakemake --cores all --config study=$(STUDY) -- results/$@
@@ -38,6 +38,13 @@ test: $(VENV)/ready
 # The tests that take minutes: builds that are killed repeatedly, and large files.
 test-long: $(VENV)/ready
 	PQM_LONG=1 PQM_SLOW=1 pytest -s tests/workflow/test_interruptions.py tests/workflow/test_large_files.py tests/workflow/test_code.py tests/workflow/test_changes.py tests/unit/test_docs.py
+
+# Measure speed and memory beside other software, and write the tables of docs/performance.md.
+bench: $(VENV)/ready
+	python benchmarks/suite.py
+
+bench-load: $(VENV)/ready
+	python benchmarks/suite.py load
 
 # The checks that CI runs before the tests.
 check: $(VENV)/ready

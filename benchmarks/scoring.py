@@ -1,0 +1,184 @@
+"""Scoring the samples of one prompt: prefix trees against the authors' loop, the body of the model alone, and padded batches.
+
+python benchmarks/scoring.py
+"""
+
+import ctypes
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bench
+import inputs
+import torch
+from bench import Row
+from torch import Tensor
+from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
+
+from pqm.models.prefix_trees import build_prefix_trees, step_scores
+from pqm.models.reward_model import Encoded, Encoder, head, load_reward_model
+from pqm.train.train_step import scores_at
+
+SAMPLES = (48, 128)
+BATCH = 16  # rows of a padded batch
+BUDGET = 2048  # tokens of a batch of prefix trees, as in `pqm evaluate scores`
+PROMPT, STEPS = 150, 8
+Scores = list[list[float]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """Solutions of one prompt, a reward model, and a language model with the same body, whose logits the authors' loop computes."""
+
+    name: str
+    note: str
+    model: PreTrainedModel
+    language_model: PreTrainedModel
+    solutions: Sequence[Encoded]
+    prompt: int
+
+    def authors_loop(self) -> Scores:
+        """One solution at a time, with the logits of every token, as `value_model.py` of the authors does it."""
+        found = []
+        for one in self.solutions:
+            output = self.language_model(input_ids=torch.tensor([one.tokens]), output_hidden_states=True)
+            found.append(self._at_ends(output.hidden_states[-1], one))
+        return found
+
+    def body_only(self) -> Scores:
+        """One solution at a time, the head on the hidden states, without logits."""
+        return [
+            self._at_ends(self.model.base_model(input_ids=torch.tensor([one.tokens])).last_hidden_state, one)
+            for one in self.solutions
+        ]
+
+    def _at_ends(self, hidden: Tensor, one: Encoded) -> list[float]:
+        return head(self.model)(hidden[0])[list(one.step_ends), 0].tolist()
+
+    def padded(self) -> Scores:
+        """Padded batches of solutions that are sorted by length."""
+        order = sorted(range(len(self.solutions)), key=lambda place: len(self.solutions[place].tokens))
+        found: Scores = [[] for _ in order]
+        for start in range(0, len(order), BATCH):
+            places = order[start : start + BATCH]
+            rows = [self.solutions[place] for place in places]
+            tokens, ends = _filled([one.tokens for one in rows]), _filled([one.step_ends for one in rows])
+            for place, one, scores in zip(places, rows, scores_at(self.model, tokens, ends).tolist()):
+                found[place] = scores[: len(one.step_ends)]
+        return found
+
+    def trees(self) -> Scores:
+        """The package's way: prefix trees, which are built here too."""
+        return step_scores(self.model, build_prefix_trees(self.solutions, self.prompt, BUDGET))
+
+
+def _filled(rows: Sequence[Sequence[int]]) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
+
+
+def random_case(count: int) -> Case:
+    """Random tokens: solutions share nothing but the prompt, so trees cannot merge any. The vocabulary is that of Qwen2."""
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=151_936,
+        hidden_size=256,
+        intermediate_size=1024,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_labels=1,
+        classifier_dropout=0.0,
+    )
+    model, language_model = Qwen2ForTokenClassification(config).eval(), Qwen2ForCausalLM(config).eval()
+    language_model.model = model.base_model
+    prompt, solutions = torch.randint(config.vocab_size, (PROMPT,)).tolist(), []
+    for length in torch.randint(40, 161, (count,)).tolist():
+        tokens = (*prompt, *torch.randint(config.vocab_size, (length,)).tolist())
+        solutions.append(Encoded(tokens, tuple(PROMPT + length * step // STEPS - 1 for step in range(1, STEPS + 1))))
+    note = f"prompt of {PROMPT} tokens, solutions of 40 to 160; Qwen2 shape, width 256, 4 layers, 151,936 words"
+    return Case(f"{count} solutions of random tokens", note, model, language_model, solutions, PROMPT)
+
+
+def demo_case(count: int, folder: Path) -> Case:
+    """Samples of one question of the demo, by a reward model and a language model of its shape with random weights."""
+    question, steps, source = inputs.demo_samples(count)
+    inputs.checkpoint(inputs.language_model(folder / "backbone"), folder / "reward")
+    model, tokenizer, solution_format = load_reward_model(folder / "reward")
+    model.config.classifier_dropout = 0.0
+    encode = Encoder(tokenizer, solution_format)
+    solutions, prompt = [encode(question, one) for one in steps], len(encode(question, []).tokens)
+    language_model = inputs.fresh_llama(inputs.architecture(), tokenizer).eval()
+    language_model.model = model.base_model
+    shared = f"{len(set(solutions))} distinct solutions; the demo's shape, width 96, 6 layers, 97 words"
+    return Case(f"{len(solutions)} {source}", shared, model, language_model, solutions, prompt)
+
+
+@torch.inference_mode()
+def compare(case: Case) -> list[Row]:
+    """Solutions per CPU second of each way beside that of prefix trees, the largest difference of a score, and memory."""
+    ways: dict[str, Callable[[], Scores]] = {
+        "the authors' loop": case.authors_loop,
+        "the body alone, one solution at a time": case.body_only,
+        f"the body alone, padded batches of {BATCH} sorted by length": case.padded,
+        "prefix trees": case.trees,
+    }
+    scores = {name: run() for name, run in ways.items()}  # warms up
+    right = [score for one in scores["the authors' loop"] for score in one]
+    farthest = {
+        name: max(abs(a - b) for a, b in zip(right, (score for one in found for score in one), strict=True))
+        for name, found in scores.items()
+    }
+    rates = [len(case.solutions) / seconds for seconds in bench.cpu_seconds(*ways.values())]
+    memory = [_peak(run) / 2**20 for run in ways.values()]
+    note = f"{case.note}; {bench.versions('torch', 'transformers')}"
+    rows = [
+        Row(
+            "scoring",
+            f"{case.name}: prefix trees against {name}",
+            rates[-1],
+            rate,
+            "solutions/CPU-s",
+            rates[-1] / rate,
+            goal,
+            note,
+        )
+        for name, rate, goal in zip(ways, rates[:-1], (">= 8", "", ""))
+    ]
+    others = ", ".join(f"{name} {size:,.0f}" for name, size in zip(ways, memory[:-1]))
+    return [
+        *rows,
+        Row("scoring", f"{case.name}: largest difference of a score", farthest["prefix trees"], None, "logit", None, "<= 1e-05"),
+        Row(
+            "scoring",
+            f"{case.name}: peak memory beyond the model",
+            memory[-1],
+            memory[0],
+            "MB",
+            memory[0] / memory[-1],
+            "",
+            others,
+        ),
+    ]
+
+
+def _peak(run: Callable[[], object]) -> int:
+    """Peak memory of a call. Freed memory is returned to the system first, or it would be used again without being counted."""
+    ctypes.CDLL(None).malloc_trim(0)
+    return bench.peak_memory(run)
+
+
+def measure() -> list[Row]:
+    """Rows of 48 and 128 samples, for random tokens and for samples of the demo."""
+    torch.set_num_threads(1)
+    rows = []
+    for count in SAMPLES:
+        rows += compare(random_case(count))
+        with tempfile.TemporaryDirectory() as folder:
+            rows += compare(demo_case(count, Path(folder)))
+    return rows
+
+
+if __name__ == "__main__":
+    bench.main(measure)
