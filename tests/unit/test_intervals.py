@@ -139,10 +139,29 @@ def test_the_variance_is_that_of_crossed_random_effects():
         + random.normal(0, of_both, (20_000, seeds, clusters))
     )
     parts = spread(size * cells, np.full(clusters, float(size)))
-    assert parts.mean.var() == pytest.approx(of_seed**2 / seeds + of_cluster**2 / clusters + of_both**2 / 36, rel=0.03)
-    assert parts.clusters.mean() == pytest.approx(of_cluster**2 / clusters + of_both**2 / 36, rel=0.02)
-    assert parts.seeds.mean() > of_seed**2 / seeds
-    assert parts.seeds.mean() == pytest.approx(of_seed**2 / seeds, rel=0.15)
+    interaction = of_both**2 / (seeds * clusters)
+    assert parts.mean.var() == pytest.approx(of_seed**2 / seeds + of_cluster**2 / clusters + interaction, rel=0.03)
+    assert parts.clusters.mean() == pytest.approx(of_cluster**2 / clusters + interaction, rel=0.02)
+    assert parts.seeds.mean() == pytest.approx(of_seed**2 / seeds + interaction, rel=0.03)
+    assert parts.interaction.mean() == pytest.approx(interaction, rel=0.02)
+
+
+def test_seeds_that_are_equal_by_chance_leave_some_width():
+    """Each seed has its one wrong answer on another question, so all of the clusters' variance is interaction."""
+    totals = 1 - np.eye(3, 30)
+    _, low, high = accuracy_interval(totals, np.ones(30), CONFIDENCE)
+    assert low < 29 / 30 - 0.01
+    assert high > 29 / 30 + 0.01
+    reach, error, _ = difference_interval(spread(totals - np.eye(3, 30)[:, ::-1], np.ones(30)), CONFIDENCE)
+    assert reach > error > 0.001
+
+
+@pytest.mark.parametrize(("accuracy", "seed_spread"), [(0.02, 1.0), (0.05, 0.0), (0.1, 0.0)])
+def test_three_seeds_are_covered_as_often_if_they_agree_as_if_they_differ(accuracy, seed_spread):
+    design = Design(300, 1, 3, seed_spread)
+    totals, truth = answers(np.random.default_rng(13), design, [accuracy], 2 * STUDIES)
+    _, low, high = accuracy_interval(totals[0], design.sizes, CONFIDENCE)
+    assert 0.93 <= covered(low, high, truth[0]) <= 0.97
 
 
 def test_unequal_clusters_have_the_variance_of_a_ratio():

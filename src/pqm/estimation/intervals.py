@@ -1,12 +1,13 @@
 """Intervals of mean accuracies and of paired differences, over question clusters and training seeds that are both random.
 
-Every seed answers every question, so seeds and clusters are crossed random effects, and the variance of a mean has two parts:
+Every seed answers every question, so seeds and clusters are crossed random effects, and the variance of a mean is
 
-    clusters: that of the mean over the seeds, as if it were one model; it includes the interaction of seeds and clusters
-    seeds:    that of the seeds' means, less what the interaction alone would give
+    clusters + seeds - interaction
 
-Student's quantiles of clusters and seeds are averaged with the parts as weights (Cochran 1964). Three seeds that differ have two
-degrees of freedom, so their interval is wide. With one seed the interval is about this model, not about its training.
+clusters is the variance over clusters of the mean over the seeds, seeds that of the seeds' means. Both include the interaction of
+seeds and clusters, so it is subtracted once. The degrees of freedom are the harmonic mean of those of clusters and seeds, weighted
+by their shares of the variance. Three seeds that differ have two, so their interval is wide. With one seed the interval is about
+this model, not about its training.
 
 All functions take leading axes, for many studies at once. docs/statistics.md has the measured coverage.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 Floats = NDArray[np.float64]
-SKEW = 1.6  # How much longer the seeds' part towards 1/2 is near 0 and 1, chosen for seeds that differ by up to 1 logit.
+SKEW = 0.25  # How much longer the seeds' part towards 1/2 is near 0 and 1, chosen for seeds that differ by up to 1 logit.
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Spread:
 
     Attributes:
         mean: the mean over seeds of sum of totals / sum of sizes.
-        clusters: the variance due to the clusters.
-        seeds: the variance due to the seeds, 0 for a single seed.
+        clusters: the variance due to the clusters, and to their interaction with the seeds.
+        seeds: the variance due to the seeds, and to their interaction with the clusters; 0 for a single seed.
+        interaction: the variance that both include, 0 for a single seed.
         seed_freedom: the degrees of freedom of `seeds`.
         contributing: how many clusters make up the clusters' variance, (sum of squares)^2 / sum of fourth powers.
     """
@@ -36,6 +38,7 @@ class Spread:
     mean: Floats
     clusters: Floats
     seeds: Floats
+    interaction: Floats
     seed_freedom: Floats
     contributing: Floats
     n_clusters: int
@@ -55,15 +58,13 @@ def spread(totals: Floats, sizes: Floats) -> Spread:
     with np.errstate(invalid="ignore", divide="ignore"):
         unbiased = n_clusters / (n_clusters - 1) if n_clusters > 1 else np.nan
         contributing = np.fmin(squares**2 / (shared**4).sum(axis=-1), n_clusters)
-        of_seeds = np.zeros_like(squares)
+        seeds, interaction = np.zeros_like(squares), np.zeros_like(squares)
         if n_seeds > 1:
-            together = ((residuals - shared[..., None, :]) ** 2).sum(axis=(-1, -2)) * unbiased / (n_seeds - 1) / n_seeds
-            # Less than all of the interaction is subtracted, because it is rarely known from few seeds whether they differ.
-            kept = 0.5 * np.fmin(together / (squares * unbiased), 1.0)
-            of_seeds = np.fmax(each[..., 0].var(axis=-1, ddof=1) / n_seeds - (1 - kept) * together, 0.0)
+            seeds = each[..., 0].var(axis=-1, ddof=1) / n_seeds
+            interaction = ((residuals - shared[..., None, :]) ** 2).sum(axis=(-1, -2)) * unbiased / (n_seeds - 1) / n_seeds
     mean = each[..., 0].mean(axis=-1)
     freedom = np.full_like(mean, n_seeds - 1)
-    return Spread(mean, squares * unbiased, of_seeds, freedom, contributing, n_clusters, n_seeds)
+    return Spread(mean, squares * unbiased, seeds, interaction, freedom, contributing, n_clusters, n_seeds)
 
 
 def accuracy_interval(totals: Floats, sizes: Floats, confidence: float) -> tuple[Floats, Floats, Floats]:
@@ -89,17 +90,18 @@ def accuracy_interval(totals: Floats, sizes: Floats, confidence: float) -> tuple
         return mean, low, high
     with np.errstate(invalid="ignore", divide="ignore"):
         clusters = binomial / (questions - 1)
-        total = clusters + parts.seeds
-        by_seeds = parts.seeds / np.sqrt(total) / binomial * student(parts.seed_freedom, right)
+        variance, share, freedom = _total(clusters, parts.n_clusters - 1.0, parts)
+        reach = student(freedom, right) * np.sqrt(variance)
+        by_seeds = share * reach / binomial
         longer = by_seeds * (1 + SKEW * (1 - 2 * mean) ** 2)  # towards 1/2, where the rare far seeds are
-        centre, weight = special.logit(mean), np.sqrt(clusters / total)
+        centre, weight = special.logit(mean), (1 - share) * reach / (of_clusters * np.sqrt(clusters))
         below = weight * (centre - special.logit(low)) + np.where(mean > 0.5, longer, by_seeds)
         above = weight * (special.logit(high) - centre) + np.where(mean < 0.5, longer, by_seeds)
-        differ = (parts.seeds > 0) & (binomial > 0)
+        some = binomial > 0
         return (
             mean,
-            np.where(differ, special.expit(centre - below), low),
-            np.where(differ, special.expit(centre + above), high),
+            np.where(some, np.minimum(special.expit(centre - below), mean), low),
+            np.where(some, np.maximum(special.expit(centre + above), mean), high),
         )
 
 
@@ -131,15 +133,25 @@ def difference_interval(parts: Spread, confidence: float) -> tuple[Floats, Float
         return np.full_like(parts.mean, np.inf), unknown, unknown
     with np.errstate(invalid="ignore", divide="ignore"):
         moments = 2 * parts.contributing / (1 - parts.contributing / n_clusters)
-    of_clusters = student(np.fmin(moments, n_clusters - 1), right)
-    never = (1 - (1 - right) ** (1 / n_clusters)) / of_clusters
+    cluster_freedom = np.maximum(np.fmin(moments, n_clusters - 1), 1.0)
+    never = (1 - (1 - right) ** (1 / n_clusters)) / student(cluster_freedom, right)
     clusters = np.maximum(parts.clusters, (2 * parts.mean / n_clusters) ** 2)
     clusters = np.where(clusters + parts.seeds > 0, clusters, never**2)
-    total = clusters + parts.seeds
-    of_seeds = student(parts.seed_freedom, right)
-    quantile = (clusters * of_clusters + parts.seeds * of_seeds) / total
-    error = np.sqrt(total)
-    return quantile * error, error, special.stdtridf(right, quantile)
+    variance, _, freedom = _total(clusters, cluster_freedom, parts)
+    error = np.sqrt(variance)
+    return student(freedom, right) * error, error, freedom
+
+
+def _total(clusters: Floats, cluster_freedom: Floats | float, parts: Spread) -> tuple[Floats, Floats, Floats]:
+    """The variance of a mean, the seeds' share of it, and its degrees of freedom, given the variance of the clusters.
+
+    At least a tenth of the clusters' variance is kept when the interaction is subtracted. So seeds that are equal by chance do not
+    give an interval of no width.
+    """
+    variance = np.fmax(clusters - parts.interaction, 0.1 * clusters) + parts.seeds
+    share = parts.seeds / variance
+    # Satterthwaite's formula has squares of the shares. With three seeds that is too many: they often agree by chance.
+    return variance, share, 1 / ((1 - share) / cluster_freedom + share / np.maximum(parts.seed_freedom, 1.0))
 
 
 def student(freedom: Floats | float, probability: float) -> Floats:
