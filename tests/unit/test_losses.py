@@ -278,6 +278,63 @@ def test_extreme_scores_give_finite_float32_losses_and_gradients(name, zeta, nor
         assert torch.isfinite(scores.grad).all()
 
 
+def ranking_in_logarithms(name, scores, labels, zeta):
+    """Eq. 9, Eq. 10 or Eq. 12 of one trajectory, by logarithms of sums of exponentials."""
+    correct, wrong = [torch.zeros((), dtype=torch.float64), *scores[labels == 1]], scores[labels == 0]
+    negatives = wrong[:1] if name == "first-error" else wrong
+    below = [r + zeta for r in negatives]
+    first = 0 if below else 1
+    costs = [torch.stack([*correct[: t + 1], *below]).logsumexp(0) - correct[t] for t in range(first, len(correct))]
+    if name != "theorem":
+        return torch.stack(costs).mean()
+    costs += [wrong[t:].logsumexp(0) - wrong[t] for t in range(len(wrong))]
+    return torch.stack(costs).sum() / len(labels)
+
+
+@pytest.mark.parametrize("name", RANKING)
+@pytest.mark.parametrize("largest", [1.0, 20.0, 85.0, 290.0])
+def test_ranking_losses_are_exact_however_far_apart_the_scores_of_a_trajectory_are(name, largest):
+    random = torch.Generator().manual_seed(2)
+    scores = ((torch.rand(20, 9, dtype=torch.float64, generator=random) * 2 - 1) * largest).requires_grad_()
+    labels = (torch.rand(20, 9, generator=random) < 0.6).long()
+    expected = torch.stack([ranking_in_logarithms(name, *one, 4.0) for one in zip(scores, labels)])
+    weights = torch.linspace(-1, 2, 20, dtype=torch.float64)
+    (expected_gradient,) = torch.autograd.grad(expected @ weights, scores)
+    found = RANKING[name](scores, labels, 4.0)
+    (gradient,) = torch.autograd.grad(found @ weights, scores)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-9, atol=1e-12)
+    single = RANKING[name](scores.float(), labels, 4.0)
+    torch.testing.assert_close(single, expected.float(), rtol=3e-6, atol=3e-6)
+
+
+@pytest.mark.parametrize("largest", [85.0, 1e3, 1e4])
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_no_score_or_margin_is_too_large_for_finite_losses_and_gradients(name, zeta, normalizer, largest):
+    labels = torch.tensor(MIXED)
+    signs = [torch.ones(5, 5), -torch.ones(5, 5), torch.where(labels == 1, 1.0, -1.0), torch.where(labels == 1, -1.0, 1.0)]
+    for margin in (None,) if zeta is None else (0.0, 4.0, 1e4):
+        for pattern in signs:
+            scores = (pattern * largest).requires_grad_()
+            losses = loss_function(name, margin, normalizer)(scores, labels)
+            losses.sum().backward()
+            assert torch.isfinite(losses).all() and (losses >= 0).all()
+            assert torch.isfinite(scores.grad).all()
+
+
+def test_scores_beyond_the_limit_are_still_pushed():
+    scores = torch.tensor([[-1e4, 1e4]], requires_grad=True)
+    pqm(scores, torch.tensor([[1, 0]]), 4.0).sum().backward()
+    assert scores.grad[0, 0] < -0.4 and scores.grad[0, 1] > 0.4
+
+
+@pytest.mark.parametrize("name, zeta, normalizer", EVERY_LOSS)
+def test_labels_may_be_integers_or_floats(name, zeta, normalizer):
+    scores = torch.randn(5, 5, generator=torch.Generator().manual_seed(3))
+    labels, loss = torch.tensor(MIXED), loss_function(name, zeta, normalizer)
+    assert loss(scores, labels).tolist() == loss(scores, labels.float()).tolist()
+
+
 @pytest.mark.parametrize("name", RANKING)
 def test_gradient_pushes_even_where_every_score_is_reversed_and_extreme(name):
     labels = torch.tensor([[1, 1, 0, 0]])

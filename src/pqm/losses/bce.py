@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 def bce(scores: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy of sigma(r) on hard or soft labels, mean over the steps; shape [trajectories]."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from pqm.losses.common.steps import IGNORED, as_float, mean_over_steps
+    from pqm.losses.common import steps
 
-    scores, counted = as_float(scores), labels != IGNORED
-    targets = torch.where(counted, labels, 0).to(scores.dtype)
-    return mean_over_steps(binary_cross_entropy_with_logits(scores, targets, reduction="none"), counted)
+    scores = steps.as_float(scores)
+    targets, shares = labels.clamp(min=0).to(scores.dtype), steps.shares(labels, scores.dtype)
+    return torch.nn.functional.binary_cross_entropy_with_logits(scores, targets, shares, reduction="none").sum(dim=1)
 
 
 LOSS = Loss(bce, "BCE", soft_targets=True, colour="#009E73", order=30)

@@ -14,10 +14,12 @@ def mse(scores: Tensor, labels: Tensor) -> Tensor:
     """(sigma(r) - y)^2 on hard or soft labels, mean over the steps; shape [trajectories]."""
     import torch
 
-    from pqm.losses.common.steps import IGNORED, as_float, mean_over_steps
+    from pqm.losses.common import steps
 
-    scores, counted = as_float(scores), labels != IGNORED
-    return mean_over_steps((torch.sigmoid(scores) - torch.where(counted, labels, 0)).square(), counted)
+    probabilities, counted = torch.sigmoid(steps.as_float(scores)), labels != steps.IGNORED
+    targets = torch.where(counted, labels.to(probabilities.dtype), probabilities.detach())  # no error where there is no step
+    errors = torch.nn.functional.mse_loss(probabilities, targets, reduction="none")
+    return errors.sum(dim=1) / counted.sum(dim=1, dtype=errors.dtype).clamp_(min=1)
 
 
 LOSS = Loss(mse, "MSE, {targets}", method="mse-{targets}", soft_targets=True, colour="#56B4E9", order=20)

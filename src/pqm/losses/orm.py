@@ -13,16 +13,13 @@ if TYPE_CHECKING:
 def orm(scores: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy at the last step; the target is 1 if no step is wrong; shape [trajectories]."""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits
 
-    from pqm.losses.common.steps import IGNORED, as_float
+    from pqm.losses.common import steps
 
-    scores, counted = as_float(scores), labels != IGNORED
-    place = torch.arange(labels.shape[1], device=labels.device)
-    last = torch.where(counted, place, -1).amax(dim=1)
-    at_last = scores.gather(1, last.clamp(min=0).unsqueeze(1)).squeeze(1)
-    target = (~(labels == 0).any(dim=1)).to(scores.dtype)
-    return torch.where(last >= 0, binary_cross_entropy_with_logits(at_last, target, reduction="none"), 0)
+    scores, counted = steps.as_float(scores), labels != steps.IGNORED
+    last = counted.cumsum(dim=1).argmax(dim=1, keepdim=True)
+    at_last, no_wrong = scores.gather(1, last).squeeze(1), labels.all(dim=1).to(scores.dtype)  # a label of 0 is false
+    return torch.nn.functional.binary_cross_entropy_with_logits(at_last, no_wrong, counted.any(dim=1), reduction="none")
 
 
 LOSS = Loss(orm, "ORM", outcome=True, colour="#E69F00", order=10)

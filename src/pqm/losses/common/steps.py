@@ -14,9 +14,10 @@ def as_float(scores: Tensor) -> Tensor:
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
-def mean_over_steps(terms: Tensor, counted: Tensor) -> Tensor:
-    """The mean over each trajectory's counted steps, or 0 if there are none; shape [trajectories]."""
-    return torch.where(counted, terms, 0).sum(dim=1) / counted.sum(dim=1).clamp(min=1)
+def shares(labels: Tensor, dtype: torch.dtype) -> Tensor:
+    """The weight of each step in the mean over its trajectory's steps, 0 if it has no label; shape [trajectories, steps]."""
+    counted = (labels != IGNORED).to(dtype)
+    return counted / counted.sum(dim=1, keepdim=True).clamp_(min=1)
 
 
 def reduce(losses: Tensor, labels: Tensor, weighting: Weighting) -> tuple[Tensor, Tensor]:
@@ -24,6 +25,6 @@ def reduce(losses: Tensor, labels: Tensor, weighting: Weighting) -> tuple[Tensor
 
     `trajectory`: every labelled trajectory has weight 1. `step`: its weight is its number of labelled steps.
     """
-    steps = (labels != IGNORED).sum(dim=1)
-    weights = (steps > 0).to(losses.dtype) if weighting == "trajectory" else steps.to(losses.dtype)
-    return (losses * weights).sum(), weights.sum()
+    counted, dtype = labels != IGNORED, losses.dtype
+    weights = counted.any(dim=1).to(dtype) if weighting == "trajectory" else counted.sum(dim=1, dtype=dtype)
+    return losses.dot(weights), weights.sum()
