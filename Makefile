@@ -15,14 +15,14 @@ all: $(VENV)/ready
 
 # torch is installed first, with its dependencies: from PyPI these include the CUDA libraries, which the lock does not contain.
 # TORCH_INDEX is an additional index, so dependencies are still found on PyPI. Its build is chosen, because pip considers
-# 2.x+cpu newer than 2.x. Then the lock is installed without dependencies, because it is complete. Modules are compiled
-# afterwards, on all cores, because pip uses only one.
+# 2.x+cpu newer than 2.x. Then the lock is installed without dependencies, because it is complete, by uv where it is installed.
+# Modules are compiled afterwards, on all cores, because pip uses only one; tests and most models are never imported.
+INSTALL = $(if $(shell uv --version 2> /dev/null),uv pip install --python $(BIN)/python,$(BIN)/python -m pip install --no-compile)
 $(VENV)/ready: requirements.lock pyproject.toml
 	python3 -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-compile $(addprefix --extra-index-url ,$(TORCH_INDEX)) -c requirements.lock $$(grep '^torch==' requirements.lock)
-	$(BIN)/python -m pip install --quiet --no-compile --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps -e .
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(INSTALL) --quiet --no-deps -r requirements.lock -e .
+	-$(BIN)/python -m compileall -qq -j 0 -x '/tests/|/transformers/models/' $(VENV)/lib
 	$(BIN)/python -c "import torch"
 	$(BIN)/python -m pip check > $(VENV)/check || test -s $(VENV)/check
 	grep -vxF -f envs/unmet.txt -e 'No broken requirements found.' $(VENV)/check; test $$? -eq 1

@@ -35,7 +35,7 @@ calls += [["study", "check", "demo"], ["study", "check", "paper"], ["paper", "bu
 loaded = 0
 for call in calls:
     result = CliRunner().invoke(app, call)
-    assert result.exit_code == 0, (call, result.output)
+    assert result.exit_code == 0, (call, result.output, result.exception)
     loaded += "torch" in sys.modules
 print(len(calls), loaded)
 """

@@ -15,19 +15,24 @@ from pqm.workflow.code import code, result_code
 from pqm.workflow.plan import ANNOTATED, REFERENCES, Plan
 from snakemake.exceptions import WorkflowError
 
+# Every rule file includes this file, and Snakemake runs it each time. The study is read and checked only once.
+if "STUDY" not in globals():
 
-configfile: "params.yaml"
+    configfile: "params.yaml"
 
-
-STUDY_NAME = str(config["study"])
-try:
-    STUDY = load_study(study_file(STUDY_NAME))
-    if found := faults(STUDY):
-        raise refusal(study_file(STUDY_NAME), found)
-except PqmError as error:
-    raise WorkflowError(str(error)) from None
-if asked_elsewhere := other_study(sys.argv[1:], STUDY_NAME):
-    raise WorkflowError(f"{asked_elsewhere} belongs to another study: add --config study={Path(asked_elsewhere).parts[1]}")
+    STUDY_NAME = str(config["study"])
+    try:
+        STUDY = load_study(study_file(STUDY_NAME))
+        if found := faults(STUDY):
+            raise refusal(study_file(STUDY_NAME), found)
+    except PqmError as error:
+        raise WorkflowError(str(error)) from None
+    if asked_elsewhere := other_study(sys.argv[1:], STUDY_NAME):
+        raise WorkflowError(
+            f"{asked_elsewhere} belongs to another study: add --config study={Path(asked_elsewhere).parts[1]}"
+        )
+    if workflow.is_main_process and killed_build():
+        print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
 
 
 LAYOUT = Layout.of(STUDY_NAME)
@@ -42,10 +47,6 @@ ContentDates.install(frozen_text(STUDY))
 pathvars:
     logs=f"logs/{STUDY_NAME}",
     work=WORK,
-
-
-if workflow.is_main_process and killed_build():
-    print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
 
 
 onstart:

@@ -9,12 +9,14 @@ import typer
 from pqm.cli import evaluate, labels, paper, policies, provenance, questions, rollouts, study, train
 from pqm.errors import PqmError
 
-# One thread per job by default, and no progress bars of other libraries in log files. Both are read at import.
+# One thread per job by default. Threads sleep while they wait: spinning ones lose most of their time when another program
+# needs a core. No progress bars of other libraries in log files. All of these are read at import.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if not sys.stderr.isatty():
     os.environ.setdefault("TQDM_DISABLE", "1")
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 app.command()(questions.questions)
 app.add_typer(policies.app, name="policies")
 app.add_typer(rollouts.app, name="rollouts")

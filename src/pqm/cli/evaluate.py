@@ -9,7 +9,7 @@ from pqm.cli.options import DataFolder, Item, Output, ResultsFolder, StudyFile
 from pqm.errors import PqmError
 from pqm.study.layout import WORK
 
-app = typer.Typer(no_args_is_help=True, help="Grade, score and evaluate solutions.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Grade, score and evaluate solutions.")
 Grades = Annotated[Path, typer.Option(help="Grade table.")]
 Scores = Annotated[Path, typer.Option(help="Score table of the same samples.")]
 Aggregation = Annotated[str, typer.Option(help="How step scores become the score of a solution, such as min or last.")]
@@ -42,7 +42,10 @@ def scores(
     threads: Annotated[int, typer.Option(help="Threads of the job.", min=1)] = 1,
     cache: Annotated[Path, typer.Option(help="Folder of the shard cache, from which an interrupted job resumes.")] = WORK,
 ) -> None:
-    """Score the steps of one or more cells (policy x benchmark) with checkpoints that share a tokenizer."""
+    """Score the steps of one or more cells (policy x benchmark).
+
+    The checkpoints share a tokenizer.
+    """
     import torch
 
     from pqm.evaluate.scores import Scorer, score
@@ -77,7 +80,10 @@ def metrics(
     seeds: Annotated[list[int], typer.Option("--seed", help="Each training seed.", min=0)],
     results: ResultsFolder = None,
 ) -> None:
-    """Evaluate one run by exact best-of-n on every policy and benchmark."""
+    """Evaluate one run by exact best-of-n, on every cell.
+
+    A cell is a policy and a benchmark.
+    """
     from pqm.evaluate.metrics import run_metrics
     from pqm.io import formats
     from pqm.study.evaluation import EvaluationConfig
@@ -91,7 +97,10 @@ def metrics(
 
 @app.command()
 def references(study: StudyFile, output: Output, data: DataFolder = None, results: ResultsFolder = None) -> None:
-    """Evaluate the references without a reward model: chance, pass@n, self-consistency, likelihoods, the step classifier."""
+    """Evaluate the references without a reward model.
+
+    They are chance, pass@n, self-consistency, likelihoods, and the step classifier.
+    """
     from pqm.evaluate.metrics import reference_metrics
     from pqm.io import formats
     from pqm.study.evaluation import EvaluationConfig
@@ -109,7 +118,10 @@ def first_errors(
     validation_grades: Annotated[Path, typer.Option(help="Grade table for choosing the threshold.")],
     validation_scores: Annotated[Path, typer.Option(help="Score table of the same validation samples.")],
 ) -> None:
-    """Print F1 of finding the first wrong step (as defined by ProcessBench), with a threshold chosen on validation data only."""
+    """Print F1 of finding the first wrong step.
+
+    F1 is that of ProcessBench, with a threshold chosen on validation data only.
+    """
     from pqm.estimation.first_errors import judge_first_errors
 
     typer.echo(judge_first_errors(grades, scores, validation_grades, validation_scores))
@@ -138,7 +150,10 @@ def official(
     n: Sizes = [8, 16, 32, 64, 128],  # noqa: B006
     scale: Scale = None,
 ) -> None:
-    """Print best-of-n as measured by the paper's authors: the first n samples in file order, by their grader's rules and ours."""
+    """Print best-of-n as measured by the paper's authors.
+
+    It takes the first n samples in file order, by their grader's rules and ours.
+    """
     from pqm.evaluate.official import official_table
 
     typer.echo(official_table(grades, scores, aggregation, n, scale).to_markdown(index=False, floatfmt=".4f"))
@@ -153,7 +168,10 @@ def convert(
         str, typer.Option(help="Their question template: evaluation (used for their numbers) or training.")
     ] = "evaluation",
 ) -> None:
-    """Convert a checkpoint of the paper's authors to a checkpoint of this package; its scores stay the same."""
+    """Convert a checkpoint of the paper's authors.
+
+    The result is a checkpoint of this package, with the same scores.
+    """
     from pqm.evaluate.conversion import convert as run
 
     run(weights, backbone, template, output)

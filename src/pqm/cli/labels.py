@@ -21,7 +21,10 @@ def labels(
     published: Published = PUBLISHED,
     cache: Cache = None,
 ) -> None:
-    """Label every step by Monte Carlo completions, or read published labels, which need no other inputs."""
+    """Label every step by Monte Carlo, or read published labels.
+
+    Published labels need no other inputs.
+    """
     from pqm.io import formats
     from pqm.io.shard_cache import ShardCache
     from pqm.study.labels import LabelsConfig, PublishedLabelsConfig

@@ -7,7 +7,7 @@ import typer
 
 from pqm.cli.options import DataFolder, Output, ResultsFolder, StudyFile, StudyOption
 
-app = typer.Typer(no_args_is_help=True, help="Write tables, figures and the report.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Write tables, figures and the report.")
 
 
 @app.command()
@@ -27,7 +27,10 @@ def table(
 
 @app.command()
 def headline(table: Annotated[Path, typer.Argument(help="The main table, CSV.")], output: Output) -> None:
-    """Write the accuracies of the main table at the largest n as JSON, for `dvc metrics`."""
+    """Write accuracies of the main table, for `dvc metrics`.
+
+    They are those at the largest n, as JSON.
+    """
     from pqm.paper.headline import write_headline
 
     write_headline(table, output)
@@ -50,7 +53,10 @@ def figure(
 
 @app.command()
 def report(output: Output, study: StudyOption, data: DataFolder = None, results: ResultsFolder = None) -> None:
-    """Write one self-contained page with all results, sample solutions, and the provenance of each number."""
+    """Write one self-contained page with all results.
+
+    It also has sample solutions, and the provenance of each number.
+    """
     from pqm.paper.report import write_report
     from pqm.paper.results import Results
 
@@ -59,7 +65,7 @@ def report(output: Output, study: StudyOption, data: DataFolder = None, results:
 
 @app.command()
 def overview(output: Output, study: StudyOption, results: ResultsFolder = None) -> None:
-    """Write a README.md with all figures and tables, for browsing the repository."""
+    """Write a README.md with all figures and tables."""
     from pqm.paper.overview import write_overview
     from pqm.paper.results import Results
 
@@ -68,7 +74,10 @@ def overview(output: Output, study: StudyOption, results: ResultsFolder = None) 
 
 @app.command()
 def budget(study: StudyFile) -> None:
-    """Print the estimated cost of a study: GPU hours and disk space, from its settings and assumptions."""
+    """Print the estimated cost of a study.
+
+    It is GPU hours and disk space, from its settings and assumptions.
+    """
     from pqm.paper import budget
     from pqm.paper.results import Results
 

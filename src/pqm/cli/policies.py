@@ -7,7 +7,7 @@ import typer
 
 from pqm.cli.options import Cache, Item, Output, Pretraining, StudyFile, by_name, cache_folder
 
-app = typer.Typer(no_args_is_help=True, help="Train or choose policies and backbones.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train or choose policies and backbones.")
 
 
 @app.command()
@@ -19,7 +19,10 @@ def pretrain(
     start: Annotated[Path | None, typer.Option(help="Pretraining to continue from its last snapshot.")] = None,
     cache: Cache = None,
 ) -> None:
-    """Train a model from scratch, or continue another pretraining, and write its snapshots."""
+    """Train a model from scratch, or continue another pretraining.
+
+    Its snapshots are written.
+    """
     from pqm.io.shard_cache import ShardCache
     from pqm.policies.pretraining import Pretrainer
     from pqm.study.pretraining import PretrainingConfig
@@ -33,7 +36,10 @@ def pretrain(
 
 @app.command()
 def policy(study: StudyFile, item: Item, output: Output, pretraining: Pretraining = None) -> None:
-    """Write a policy: a snapshot of a pretraining, a pretrained model, or a server."""
+    """Write a policy.
+
+    It is a snapshot of a pretraining, a pretrained model, or a server.
+    """
     from pqm.policies.models import write_policy
     from pqm.study.models import PolicyConfig
     from pqm.study.reading import load_item
@@ -55,7 +61,10 @@ def serve(
 
 @app.command()
 def backbone(study: StudyFile, item: Item, output: Output, pretraining: Pretraining = None) -> None:
-    """Write a backbone: a snapshot of a pretraining, or a pretrained model."""
+    """Write a backbone.
+
+    It is a snapshot of a pretraining, or a pretrained model.
+    """
     from pqm.policies.models import write_backbone
     from pqm.study.models import BackboneConfig
     from pqm.study.reading import load_item

@@ -16,7 +16,10 @@ def questions(
     upstream: Annotated[list[Path], typer.Option(help="Question tables to perturb or to be disjoint from.")] = [],  # noqa: B006
     published: Published = PUBLISHED,
 ) -> None:
-    """Write a data set of questions: generated, perturbed, or published (a local file or the hub)."""
+    """Write a data set of questions.
+
+    They are generated, perturbed, or published (a local file or the hub).
+    """
     from pqm.io import formats
     from pqm.questions.generate import make_questions
     from pqm.study.questions import QuestionsConfig

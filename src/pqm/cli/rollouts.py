@@ -8,7 +8,7 @@ import typer
 from pqm.cli.options import Cache, Item, Output, Published, Server, StudyFile, cache_folder
 from pqm.io.published_files import PUBLISHED
 
-app = typer.Typer(no_args_is_help=True, help="Sample solutions from a policy, or read published ones.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Sample solutions from a policy, or read published ones.")
 
 
 @app.command()
@@ -62,7 +62,10 @@ def annotated(
     output: Annotated[Path, typer.Option(help="Folder for questions.parquet, rollouts.parquet and grades.parquet.")],
     published: Published = PUBLISHED,
 ) -> None:
-    """Read published solutions with human-annotated first errors, as questions, rollouts and grades."""
+    """Read published solutions with human-annotated first errors.
+
+    They are written as questions, rollouts and grades.
+    """
     from pqm.rollouts.annotated import write_annotated
     from pqm.study.reading import load_item
     from pqm.study.rollouts import AnnotatedConfig

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Create and check studies.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Create and check studies.")
 
 
 @app.command()
@@ -37,7 +37,10 @@ def dvc(name: Annotated[str, typer.Argument(help="Name of the study.")]) -> None
 
 @app.command()
 def schema() -> None:
-    """Write the JSON schema for editors, config/study.schema.json, and the reference of all settings, docs/settings.md."""
+    """Write the JSON schema and the reference of all settings.
+
+    The schema is config/study.schema.json, for editors, and the reference is docs/settings.md.
+    """
     from pqm.workflow.study_files import write_reference
 
     for path in write_reference():

@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
 
 from pqm.cli.options import Cache, Item, Output, StudyFile, cache_folder
 from pqm.errors import PqmError
@@ -34,7 +33,9 @@ def train(
         loss_of(run)
     except PqmError as error:
         raise PqmError(f"{study}: runs.{item}: {error}") from None
-    settings: list[BaseModel | str] = [run, training, str(seed), source_of(run.loss)]
-    shards = ShardCache(cache_folder(cache, study), "train", output, settings, [labels, validation, backbone])
-    Trainer(run, training, seed, TrainingFiles(labels, validation, backbone), shards).train(output)
+    files, code = TrainingFiles(labels, validation, backbone), source_of(run.loss)
+    shards = ShardCache(
+        cache_folder(cache, study), "train", output, [run, training, str(seed), code], [labels, validation, backbone]
+    )
+    Trainer(run, training, seed, files, shards).train(output)
     shards.finish()
