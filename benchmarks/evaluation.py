@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 from bench import Row
 
-from pqm.estimation.estimators import best_of_n
-from pqm.estimation.judge import judge
+from pqm.estimation.judge import Questions, aggregated, judge
 from pqm.estimation.statistics import Clusters, accuracies, clusters_by_benchmark, compare, holm, summarise
+from pqm.evaluate.grades import SAMPLES_PER_BATCH
 from pqm.grading.grader import Grader
 
 QUESTIONS, SAMPLES, SIZES, METHODS = 500, 128, (8, 16, 32, 64, 128), 8
 CONFIDENCE, VOTE_SUBSETS = 0.95, 200
-POLICIES, PAIRS, BATCH = 3, 192_000, 2_000  # batches as in `pqm evaluate grades`
+POLICIES, PAIRS = 3, 192_000
 WRONG_ANSWERS = 12
 WORKERS = (1, 2)
 # An answer and a gold answer of the same value.
@@ -40,16 +40,25 @@ def samples(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return correct, random.normal(size=(METHODS, QUESTIONS, SAMPLES)) + correct
 
 
-def metric_table(correct: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
+def graded(correct: np.ndarray) -> Questions:
+    """The samples by question, with 20 wrong answers per question."""
+    wrong = np.random.default_rng(1).integers(20, size=correct.shape)
+    frame = pd.DataFrame(
+        {
+            "question_id": np.repeat([f"question-{number:03d}" for number in range(QUESTIONS)], SAMPLES),
+            "answer": np.where(correct, "right", np.char.add("wrong ", wrong.astype(str))).ravel(),
+            "correct": correct.ravel(),
+        }
+    )
+    return Questions.of(frame.assign(cluster=frame["question_id"]), SIZES)
+
+
+def metric_table(questions: Questions, scores: np.ndarray) -> pd.DataFrame:
     """The metric table of all methods: exact best-of-n per question."""
-    names = [f"question-{number:03d}" for number in range(QUESTIONS)]
-    rows = [
-        {"question_id": name, "cluster": name, "method": f"method {method}", "n": n, "accuracy": best_of_n(values, right, n)}
-        for method, of_method in enumerate(scores)
-        for name, values, right in zip(names, of_method, correct)
-        for n in SIZES
-    ]
-    return pd.DataFrame(rows).assign(policy="policy", benchmark="benchmark", backbone="backbone", aggregation="min", seed=0)
+    found, columns = questions.best(scores.reshape(METHODS, -1), SIZES), pd.DataFrame({"n": SIZES})
+    parts = [questions.table(one, columns).assign(method=f"method {method}") for method, one in enumerate(found)]
+    cell = {"policy": "policy", "benchmark": "benchmark", "backbone": "backbone", "aggregation": "min", "seed": 0}
+    return pd.concat(parts, ignore_index=True).assign(**cell)
 
 
 def intervals_and_tests(metrics: pd.DataFrame) -> tuple[pd.DataFrame, list[float]]:
@@ -62,28 +71,15 @@ def intervals_and_tests(metrics: pd.DataFrame) -> tuple[pd.DataFrame, list[float
     return summarise(metrics, CONFIDENCE), holm(p)
 
 
-def graded(correct: np.ndarray, scores: np.ndarray) -> pd.DataFrame:
-    """The samples of one method as `judge` takes them, with 20 wrong answers per question."""
-    wrong = np.random.default_rng(1).integers(20, size=correct.shape)
-    frame = pd.DataFrame(
-        {
-            "question_id": np.repeat([f"question-{number:03d}" for number in range(QUESTIONS)], SAMPLES),
-            "answer": np.where(correct, "right", np.char.add("wrong ", wrong.astype(str))).ravel(),
-            "correct": correct.ravel(),
-            "step_scores": list(scores.reshape(-1, 1)),
-        }
-    )
-    return frame.assign(cluster=frame["question_id"])
-
-
 def tables() -> list[Row]:
     """CPU seconds of a whole table, and of its parts."""
     correct, scores = samples(np.random.default_rng(0))
-    metrics, joined = metric_table(correct, scores), graded(correct, scores[0])
+    questions, steps = graded(correct), list(scores[0].reshape(-1, 1))
+    metrics = metric_table(questions, scores)
     exact, tests, votes = bench.cpu_seconds(
-        lambda: metric_table(correct, scores),
+        lambda: metric_table(questions, scores),
         lambda: intervals_and_tests(metrics),
-        lambda: judge(joined, ["min"], SIZES, VOTE_SUBSETS, 0),
+        lambda: judge(questions, aggregated(steps, ["min"])[None], ["min"], SIZES, VOTE_SUBSETS, 0),
     )
     size = f"{QUESTIONS} questions x {SAMPLES} samples x {len(SIZES)} n x {METHODS} methods"
     pairs = METHODS * (METHODS - 1) // 2
@@ -129,14 +125,14 @@ def grading(count: int) -> list[Row]:
         graders = dict(zip(WORKERS, (one, two)))
         for grader in graders.values():
             grader([(rf"\sqrt{{{number}}}", r"\sqrt{2}") for number in range(100)])  # starts the workers
-        for start in range(0, len(pairs), BATCH):
+        for start in range(0, len(pairs), SAMPLES_PER_BATCH):
             for workers, grader in graders.items():
                 begin = time.perf_counter()
-                verdicts[workers] = grader(pairs[start : start + BATCH])
+                verdicts[workers] = grader(pairs[start : start + SAMPLES_PER_BATCH])
                 seconds[workers] += time.perf_counter() - begin
             assert verdicts[1] == verdicts[2]
     note = (
-        f"{len(set(pairs)):,} distinct pairs, which need the parser; batches of {BATCH:,}; wall-clock;"
+        f"{len(set(pairs)):,} distinct pairs, which need the parser; batches of {SAMPLES_PER_BATCH:,}; wall-clock;"
         f" {bench.versions('math-verify', 'pebble')}"
     )
     what, ratio = f"grading {len(pairs):,} pairs by two workers, against one", seconds[1] / seconds[2]

@@ -1,5 +1,7 @@
 """A large study: a million rollouts through grades, scores and metrics, with their peak memory, time and growth.
 
+Every stage is also run at ten times its work; the chart `docs/performance-load.svg` shows it.
+
     python benchmarks/load.py [ROWS ..]
 
 The verbs of `pqm` run one after the other, each in a process of its own. The rollouts are simulated solutions of word problems,
@@ -20,6 +22,8 @@ from bench import Row
 
 ROWS = (10_000, 100_000, 1_000_000)
 SAMPLES = 100  # per question
+TIMES = (1, 3, 10)  # the work of each stage
+CHART = bench.ROOT / "docs/performance-load.svg"
 RUN, CELL = "bce", "made"
 STUDY = """
 runs: {bce: {loss: bce, labels: made, backbone: made}}
@@ -91,7 +95,7 @@ def stages(rows: int) -> dict[str, Taken]:
 
 
 def measure(sizes: Sequence[int] = ROWS) -> list[Row]:
-    """Time and memory of all stages at the largest size, and the growth of each stage from the size before it."""
+    """Time and memory at the largest size, growth from the size before it; and of all stages to ten times their work."""
     taken = {rows: stages(rows) for rows in sorted(sizes)}
     largest = max(taken)
     minutes = sum(one.wall for one in taken[largest].values()) / 60
@@ -101,14 +105,22 @@ def measure(sizes: Sequence[int] = ROWS) -> list[Row]:
         Row("load", f"{what}: wall-clock time", minutes, unit="min", goal="< 10", note=f"{SAMPLES} samples per question"),
         Row("load", f"{what}: largest peak memory", memory, unit="GiB", goal="< 4"),
     ]
+    if len(taken) == 1:
+        return rows
     for stage in taken[largest]:
-        parts = [(size, found[stage]) for size, found in taken.items()]
-        note = "; ".join(f"{size:,}: {one.seconds:.1f} CPU-s, {one.memory / 2**20:,.0f} MB" for size, one in parts)
-        if len(parts) > 1:
-            (less, before), (more, after) = parts[-2:]
-            growth = math.log(after.seconds / before.seconds, more / less)
-            rows.append(Row("load", f"{stage}: exponent from {less:,} to {more:,}", growth, unit="", goal="<= 1.1", note=note))
-    return rows
+        parts = {size: found[stage] for size, found in taken.items()}
+        (less, before), (more, after) = list(parts.items())[-2:]
+        growth = math.log(after.seconds / before.seconds, more / less)
+        note = "; ".join(f"{size:,}: {one.seconds:.1f} CPU-s, {one.memory / 2**20:,.0f} MB" for size, one in parts.items())
+        rows.append(Row("load", f"{stage}: exponent from {less:,} to {more:,}", growth, unit="", goal="<= 1.1", note=note))
+    return rows + all_stages()
+
+
+def all_stages() -> list[Row]:
+    """The growth of every stage to ten times its work, and its chart."""
+    import growth
+
+    return growth.rows("load", TIMES, 1, CHART)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pqm.estimation.judge import judge
+from pqm.estimation.judge import Questions, aggregated, judge
 from pqm.estimation.statistics import accuracies, clusters_by_benchmark, compare, holm, summarise
 from pqm.evaluate.grades import grade
 from pqm.evaluate.scores import Scorer, score
@@ -171,7 +171,13 @@ class Stages:
                 "step_scores": list(random.normal(size=(64 * count, 4))),
             }
         )
-        return partial(judge, joined.assign(cluster=joined["question_id"]), ["min"], SIZES, 200, 0)
+        joined["cluster"] = joined["question_id"]
+
+        def run() -> None:
+            scores = aggregated(list(joined["step_scores"]), ["min"])[None]
+            judge(Questions.of(joined, SIZES), scores, ["min"], SIZES, 200, 0)
+
+        return run
 
     def paper(self, size: int) -> Run:
         """Intervals of 8 methods and their paired tests, of 10,000 questions per unit of size."""

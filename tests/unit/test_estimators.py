@@ -10,15 +10,22 @@ from hypothesis import strategies as st
 from pqm.estimation.estimators import (
     AGGREGATIONS,
     aggregate,
+    aggregate_all,
     area_under_curve,
     best_of_n,
     first_n,
     logit,
     pass_at_n,
     probability,
-    vote,
     vote_weights,
 )
+from pqm.estimation.estimators import vote as votes
+
+
+def vote(*arguments):
+    """The votes of one vector of weights, as a list."""
+    return votes(*arguments).tolist()
+
 
 tied_samples = st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=1, max_size=7)
 
@@ -346,3 +353,32 @@ def test_area_under_curve_counts_pairs(samples):
     else:
         wins = sum((p > q) + 0.5 * (p == q) for p in positive for q in negative)
         assert area == pytest.approx(wins / (len(positive) * len(negative)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.floats(-20, 20), max_size=12), max_size=9), st.sampled_from(AGGREGATIONS))
+def test_solutions_of_any_lengths_are_aggregated_together_as_alone(solutions, aggregation):
+    assert aggregate_all(solutions, aggregation).tolist() == [aggregate(one, aggregation) for one in solutions]
+
+
+def test_unknown_aggregation_is_refused():
+    with pytest.raises(ValueError, match="median"):
+        aggregate_all([], "median")
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_questions_and_methods_are_judged_together_as_alone(n):
+    random = np.random.default_rng(0)
+    scores, correct = random.integers(0, 4, size=(3, 5, 7)).astype(float), random.random((5, 7)) < 0.5
+    together = best_of_n(scores, correct, n)
+    assert together.shape == (3, 5)
+    for method, question in np.ndindex(3, 5):
+        alone = enumerated_best(list(zip(scores[method, question], correct[question])), n)
+        assert together[method, question] == pytest.approx(alone, abs=1e-12)
+
+
+def test_several_weights_vote_on_the_same_subsets():
+    answers, correct, weights = many_samples()
+    several = np.stack([weights, np.ones(13), weights[::-1]])
+    together = votes(answers, correct, several, [1, 3, 6], 150, np.random.default_rng(7))
+    assert together.tolist() == [vote(answers, correct, one, [1, 3, 6], 150, np.random.default_rng(7)) for one in several]

@@ -112,3 +112,14 @@ def test_answers_too_long_are_wrong_even_if_equal():
         assert grader([("1" * LONGEST_ANSWER, "1" * LONGEST_ANSWER)]) == [True]
         assert grader([("1" * (LONGEST_ANSWER + 1), "1" * (LONGEST_ANSWER + 1))]) == [False]
         assert grader.unjudged == {"too long": 1}
+
+
+def test_pairs_of_one_gold_answer_are_sent_together_in_small_tasks():
+    pairs = [(f"{number} + x", gold) for number in range(20) for gold in (r"\pi", r"\sqrt{2}")]
+    pairs += [(f"{number} + y", f"{number} y") for number in range(40)]
+    tasks = grading._tasks(pairs)
+    assert sorted(pair for task in tasks for pair in task) == sorted(pairs)
+    assert max(map(len, tasks)) == grading.PAIRS_PER_TASK
+    assert len(tasks) <= 2 * 2 + 3
+    for gold in (r"\pi", r"\sqrt{2}"):
+        assert sum(any(pair[1] == gold for pair in task) for task in tasks) == 2

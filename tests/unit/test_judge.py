@@ -14,6 +14,7 @@ from verbs import score_verb
 
 from pqm.errors import PqmError
 from pqm.estimation.estimators import AGGREGATIONS
+from pqm.estimation.judge import Questions, judge
 from pqm.evaluate.answers import read_grades
 from pqm.evaluate.judge import judge_scores
 from pqm.evaluate.metrics import reference_metrics, run_metrics
@@ -236,3 +237,34 @@ def test_votes_on_published_solutions_count_values(tmp_path):
     table = judged_solutions(parts, questions, tmp_path / "solutions.jsonl")
     votes = table[table["method"] == "self-consistency"].set_index("n")["accuracy"]
     assert votes[1] == pytest.approx(3 / 5) and votes[5] == 1.0
+
+
+# ---------------------------------------------------------------- many questions and scorers together
+
+
+def test_questions_of_several_sizes_and_scorers_are_judged_as_alone():
+    random = np.random.default_rng(0)
+    names = ["b"] * 5 + ["a"] * 3 + ["c"] * 5 + ["a"] * 2 + ["d"] * 7
+    frame = pd.DataFrame(
+        {"question_id": names, "answer": random.choice(["1", "2", None], 22), "correct": random.random(22) < 0.5}
+    )
+    graded, scores = frame.assign(cluster=frame["question_id"].str.upper()), random.normal(size=(2, 3, 22))
+    found = judge(Questions.of(graded, [1, 3]), scores, ["min", "mean", "last"], [1, 3], 200, 0)
+    for of_scorer, table in zip(scores, found):
+        assert list(table["question_id"].unique()) == ["a", "b", "c", "d"]
+        for name, part in table.groupby("question_id"):
+            assert set(part["cluster"]) == {name.upper()}
+            rows = np.flatnonzero(graded["question_id"] == name)
+            for place, aggregation in enumerate(["min", "mean", "last"]):
+                best = part[(part["kind"] == "best") & (part["aggregation"] == aggregation)].set_index("n")["accuracy"]
+                for n in (1, 3):
+                    samples = list(zip(of_scorer[place, rows], graded["correct"].to_numpy()[rows]))
+                    expected = np.mean([max(subset)[1] for subset in combinations(samples, n)])
+                    assert best[n] == pytest.approx(expected, abs=1e-12)
+            assert list(part.loc[part["kind"] == "vote", "aggregation"]) == ["min", "min"]
+
+
+def test_too_few_samples_of_a_question_are_named():
+    frame = pd.DataFrame({"question_id": ["a", "a", "b"], "answer": ["1"] * 3, "correct": [True] * 3, "cluster": ["a", "a", "b"]})
+    with pytest.raises(PqmError, match="'b': 1 samples, but n = 2"):
+        Questions.of(frame, [1, 2])

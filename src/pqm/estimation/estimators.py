@@ -1,7 +1,8 @@
 """Estimators of best-of-n, pass@n and votes.
 
-All functions take the M samples of one question: `scores` and `correct` have shape [M], with M >= n. They raise ValueError if
-there are fewer than n samples. Best-of-n and pass@n are exact expectations over all subsets of size n.
+All functions take the M samples of a question: `scores` and `correct` have shape [M], with M >= n, or leading axes where a
+function says so. They raise ValueError if there are fewer than n samples. Best-of-n and pass@n are exact expectations over all
+subsets of size n.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 SAME = 1e-13  # relative difference up to which two scores are equal; rounding errors of sums over steps are smaller
+SAME_SUM = 1e-9  # the same for two sums of weights
 LOWEST_LOGIT, HIGHEST_LOGIT = -745.2, 40.0  # just beyond the logits of the smallest float64 above 0 and the largest below 1
 
 
@@ -29,25 +31,26 @@ def _rank_weights(samples: int, n: int) -> Floats:
 
 
 def _ranks(scores: Floats) -> NDArray[np.int64]:
-    """The rank of each score from 0, shape [M]. Scores that differ by rounding only, such as sums in another order, are equal."""
-    order = np.argsort(scores, kind="stable")
-    ascending = scores[order]
+    """The rank of each score from 0, along the last axis. Scores that differ by rounding only, as sums in another order, are equal."""
+    order = np.argsort(scores, axis=-1, kind="stable")
+    ascending = np.take_along_axis(scores, order, axis=-1)
+    ranks = np.zeros(scores.shape, dtype=np.int64)
     with np.errstate(invalid="ignore"):  # -inf - -inf
-        higher = np.diff(ascending) > SAME * np.abs(ascending[1:])
-    ranks = np.empty(len(scores), dtype=np.int64)
-    ranks[order] = np.concatenate([[0], np.cumsum(higher)])
+        higher = np.diff(ascending, axis=-1) > SAME * np.abs(ascending[..., 1:])
+    np.put_along_axis(ranks, order[..., 1:], np.cumsum(higher, axis=-1), axis=-1)
     return ranks
 
 
-def best_of_n(scores: Floats, correct: Bools, n: int) -> float:
-    """The exact expected accuracy of the best-scored of n samples drawn without replacement.
+def best_of_n(scores: Floats, correct: Bools, n: int) -> Floats:
+    """The exact expected accuracy of the best-scored of n samples drawn without replacement; shapes [.., M] to [..].
 
     Ties are broken at random: samples with equal scores share the weights of their ranks.
     """
-    ranks = _ranks(scores)
-    group = np.sort(ranks)
-    group_mean = np.bincount(ranks, weights=np.asarray(correct, dtype=np.float64)) / np.bincount(ranks)
-    return float(_rank_weights(len(scores), n) @ group_mean[group])
+    ranks, samples = _ranks(scores), scores.shape[-1]
+    groups = ranks + samples * np.arange(ranks.size // samples).reshape(*ranks.shape[:-1], 1)
+    right = np.bincount(groups.ravel(), weights=np.broadcast_to(correct, ranks.shape).ravel(), minlength=ranks.size)
+    share = right / np.maximum(np.bincount(groups.ravel(), minlength=ranks.size), 1)
+    return np.asarray(share[np.sort(groups, axis=-1)] @ _rank_weights(samples, n))
 
 
 def pass_at_n(correct: Bools, n: int) -> float:
@@ -60,8 +63,8 @@ def pass_at_n(correct: Bools, n: int) -> float:
 
 def vote(
     answers: Sequence[str | None], correct: Bools, weights: Floats, n: Sequence[int], count: int, random: np.random.Generator
-) -> list[float]:
-    """For each n, the expected accuracy of the answer with the largest sum of weights among n samples.
+) -> Floats:
+    """For each n, the expected accuracy of the answer with the largest sum of weights among n samples; shape [.., n].
 
     Weights of 1 give self-consistency; see `vote_weights` for those of scores. Samples without an answer (None) have no vote, and
     a subset without votes is wrong. Ties go to the answer that comes first, and an answer is right if the first sample with it
@@ -73,17 +76,22 @@ def vote(
 
     Args:
         answers: shape [M]; samples vote together if their answers are equal texts.
-        weights: shape [M], not negative.
+        weights: not negative, shape [.., M]; all are compared on the same subsets.
         count: number of random subsets.
     """
     samples = len(answers)
     if not 1 <= min(n) <= max(n) <= samples:
         raise ValueError(f"votes need sizes from 1 to {samples}, the number of samples; found {list(n)}")
-    places = np.argsort(np.argsort(random.random((count, samples)), axis=1), axis=1)  # of each sample in each permutation
-    names = list(dict.fromkeys(answer for answer in answers if answer is not None))
-    votes = np.array([[answer == name for name in names] for answer in answers], dtype=np.float64)
+    places = np.empty((count, samples), dtype=np.int64)  # of each sample in each permutation
+    np.put_along_axis(places, np.argsort(random.random((count, samples)), axis=1), np.arange(samples)[None], axis=1)
+    names: dict[str | None, int] = {
+        answer: code for code, answer in enumerate(dict.fromkeys(answer for answer in answers if answer is not None))
+    }
+    votes = np.array([names.get(answer, -1) for answer in answers])[:, None] == np.arange(len(names))
     drawn = [_subsets(samples, size) if size == 1 or comb(samples, size) <= count else places < size for size in n]
-    return [_vote(members, votes, np.asarray(correct), weights) for members in drawn]
+    accuracy = _vote(np.concatenate(drawn).astype(np.float64), votes, np.asarray(correct), np.asarray(weights))
+    ends = np.cumsum([len(members) for members in drawn])
+    return np.stack([part.mean(axis=-1) for part in np.split(accuracy, ends[:-1], axis=-1)], axis=-1)
 
 
 def _subsets(samples: int, size: int) -> Bools:
@@ -94,20 +102,20 @@ def _subsets(samples: int, size: int) -> Bools:
     return members
 
 
-def _vote(members: Bools, votes: Floats, correct: Bools, weights: Floats) -> float:
-    """The mean accuracy of the votes of subsets, see `vote`.
+def _vote(members: Floats, votes: Bools, correct: Bools, weights: Floats) -> Floats:
+    """The accuracy of the votes of each subset, see `vote`; shape [.., subsets].
 
     Args:
-        members: shape [subsets, samples], true for the subset's samples.
-        votes: shape [samples, answers], 1 for the sample's answer.
+        members: shape [subsets, samples], 1 for the subset's samples.
+        votes: shape [samples, answers], true for the sample's answer.
     """
     if votes.shape[1] == 0:
-        return 0.0
-    totals, voters, right = (members.astype(np.float64) @ (votes * of[:, None]) for of in (weights, np.ones(len(votes)), correct))
-    standing = np.where(voters > 0, totals, -1.0)
-    won = (voters > 0) & np.isclose(standing, standing.max(axis=1, keepdims=True), rtol=1e-9, atol=0)
-    winners = (voters * won).sum(axis=1)
-    return float(((right * won).sum(axis=1) / np.maximum(winners, 1)).mean())
+        return np.zeros((*weights.shape[:-1], len(members)))
+    voters, right = members @ votes.astype(np.float64), members @ (votes & correct[:, None]).astype(np.float64)
+    standing = np.where(voters > 0, members @ (votes * weights[..., None]), -1.0)
+    highest = standing.max(axis=-1, keepdims=True)
+    won = (voters > 0) & (np.abs(standing - highest) <= SAME_SUM * np.abs(highest))
+    return np.asarray(np.einsum("sa,...sa->...s", right, won) / np.maximum(np.einsum("sa,...sa->...s", voters, won), 1))
 
 
 def first_n(scores: Floats, correct: Bools, n: int) -> float:
@@ -131,24 +139,37 @@ def logit(probabilities: Floats) -> Floats:
 AGGREGATIONS = ("min", "last", "product", "mean")
 
 
-def aggregate(step_scores: Sequence[float], aggregation: str) -> float:
-    """The score of a solution from its step logits; a solution without steps has the lowest score.
+def aggregate_all(solutions: Sequence[Sequence[float] | Floats], aggregation: str) -> Floats:
+    """The score of each solution from its step logits, shape [solutions]; one without steps has the lowest score.
 
     `min` and `last` are logits, `product` is the sum of log sigma, and `mean` is the mean of sigma. Votes use their
     `vote_weights`, everything else only their order.
     """
-    if len(step_scores) == 0:
-        return float("-inf")
-    logits = np.asarray(step_scores, dtype=np.float64)
+    if aggregation not in AGGREGATIONS:
+        raise ValueError(f"unknown aggregation {aggregation!r}; expected one of {', '.join(AGGREGATIONS)}")
+    lengths = np.fromiter(map(len, solutions), dtype=np.int64, count=len(solutions))
+    values = np.concatenate([np.asarray(one, dtype=np.float64) for one in solutions]) if len(solutions) else np.zeros(0)
+    starts, scores = np.cumsum(lengths) - lengths, np.full(len(solutions), -np.inf)
+    for length in np.unique(lengths[lengths > 0]):
+        chosen = np.flatnonzero(lengths == length)
+        scores[chosen] = _aggregate(values[starts[chosen][:, None] + np.arange(length)], aggregation)
+    return scores
+
+
+def _aggregate(logits: Floats, aggregation: str) -> Floats:
+    """The scores of solutions with the same number of steps, shape [solutions, steps] to [solutions]."""
     if aggregation == "min":
-        return float(logits.min())
+        return np.asarray(logits.min(axis=1))
     if aggregation == "last":
-        return float(logits[-1])
+        return logits[:, -1]
     if aggregation == "product":
-        return float(-np.logaddexp(0.0, -logits).sum())
-    if aggregation == "mean":
-        return float(probability(logits).mean())
-    raise ValueError(f"unknown aggregation {aggregation!r}; expected one of {', '.join(AGGREGATIONS)}")
+        return np.asarray(-np.logaddexp(0.0, -logits).sum(axis=1))
+    return np.asarray(probability(logits).mean(axis=1))
+
+
+def aggregate(step_scores: Sequence[float], aggregation: str) -> float:
+    """The score of one solution, see `aggregate_all`."""
+    return float(aggregate_all([step_scores], aggregation)[0])
 
 
 def vote_weights(scores: Floats, aggregation: str) -> Floats:

@@ -61,14 +61,16 @@ class Bounds:
 
         The score of the first wrong step must be below the threshold, and no score before it.
         """
-        low, high = np.full(len(solutions), -np.inf), np.full(len(solutions), np.inf)
-        for row, (steps, error) in enumerate(zip(solutions["step_scores"], solutions["first_error"])):
-            scores = np.asarray(steps, dtype=np.float64)
-            before = scores if error == NO_ERROR else scores[:error]
-            high[row] = before.min(initial=np.inf)
-            if error != NO_ERROR:
-                low[row] = scores[error] if error < len(scores) else np.inf  # an error without a score is never found
-        return cls(solutions["first_error"].to_numpy(dtype=np.int64) != NO_ERROR, low, high)
+        errors, steps = solutions["first_error"].to_numpy(dtype=np.int64), solutions["step_scores"].map(len).to_numpy()
+        scores, starts = np.concatenate([[], *solutions["step_scores"]]), np.cumsum(steps) - steps
+        erroneous, rows = errors != NO_ERROR, np.repeat(np.arange(len(solutions)), steps)
+        before = ~erroneous[rows] | (np.arange(len(rows)) - starts[rows] < errors[rows])
+        high = np.full(len(solutions), np.inf)
+        np.minimum.at(high, rows[before], scores[before])
+        low = np.where(erroneous, np.inf, -np.inf)  # an error without a score is never found
+        scored = erroneous & (errors < steps)
+        low[scored] = scores[(starts + errors)[scored]]
+        return cls(erroneous, low, high)
 
     def hits(self, threshold: float) -> Hits:
         """The right predictions at a threshold."""

@@ -98,10 +98,10 @@ def _paired_spread(clusters: Clusters, ours: Floats, other: Floats) -> Spread:
         return spread(clusters.totals(ours - other), clusters.sizes)
     each = [spread(clusters.totals(values), clusters.sizes) for values in (ours, other)]
     means = spread(clusters.totals(ours.mean(axis=0, keepdims=True) - other.mean(axis=0)), clusters.sizes)
-    seeds = each[0].seeds + each[1].seeds
+    seeds, interaction = each[0].seeds + each[1].seeds, each[0].interaction + each[1].interaction
     with np.errstate(invalid="ignore"):  # Satterthwaite's degrees of freedom of a sum
         freedom = seeds**2 / sum(one.seeds**2 / one.seed_freedom for one in each)
-    return replace(means, seeds=seeds, seed_freedom=np.fmax(freedom, 1.0))
+    return replace(means, seeds=seeds, interaction=interaction, seed_freedom=np.fmax(freedom, 1.0))
 
 
 def holm(p: Sequence[float]) -> list[float]:

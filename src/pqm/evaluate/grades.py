@@ -14,7 +14,7 @@ from pqm.io import formats
 from pqm.problems.word_problems import first_error
 from pqm.progress import progress, say
 
-SAMPLES_PER_BATCH = 2000
+SAMPLES_PER_BATCH = 10_000  # graded together; the last task of a batch leaves all workers but one idle
 
 
 def grade(questions: Path, rollouts: Path, workers: int = 1) -> pd.DataFrame:
@@ -31,24 +31,27 @@ def grade(questions: Path, rollouts: Path, workers: int = 1) -> pd.DataFrame:
     unknown = samples.loc[~samples["question_id"].isin(table.index), "question_id"]
     if len(unknown):
         raise PqmError(f"{rollouts}: answers question {shortened(unknown.iloc[0])}, which is not in {questions}")
+    questions_by_id = {row.Index: row for row in table.itertuples()}
+    columns = [samples[name].to_numpy(dtype=object) for name in ("question_id", "sample_id", "text", "finish_reason", "steps")]
     rows: list[dict[str, Any]] = []
     with Grader(workers=workers) as grader:
         for start in progress(range(0, len(samples), SAMPLES_PER_BATCH), "grades", f"{SAMPLES_PER_BATCH} samples"):
-            batch = list(samples.iloc[start : start + SAMPLES_PER_BATCH].itertuples())
-            answers = [stated_answer(row.text) if row.finish_reason == "stop" else None for row in batch]
-            golds = list(table.loc[[row.question_id for row in batch], "answer"])
-            for row, answer, gold, correct in zip(batch, answers, golds, grader(list(zip(answers, golds)))):
+            names, numbers, texts, endings, steps = (column[start : start + SAMPLES_PER_BATCH] for column in columns)
+            answered = [questions_by_id[name] for name in names]
+            answers = [stated_answer(text) if ending == "stop" else None for text, ending in zip(texts, endings)]
+            grades = grader([(answer, question.answer) for answer, question in zip(answers, answered)])
+            for question, number, own, answer, correct in zip(answered, numbers, steps, answers, grades):
                 rows.append(
                     {
-                        "question_id": row.question_id,
-                        "cluster": table.at[row.question_id, "cluster"],
-                        "sample_id": row.sample_id,
+                        "question_id": question.Index,
+                        "cluster": question.cluster,
+                        "sample_id": number,
                         "answer": answer,
                         "correct": correct,
                         "grader": MATH_VERIFY,
-                        "second_correct": same_as_applied(answer, gold, table.at[row.question_id, "question"]),
-                        "rules_correct": same_by_rules(answer, gold),
-                        "first_error": first_error(table.at[row.question_id, "question"], list(row.steps)),
+                        "second_correct": same_as_applied(answer, question.answer, question.question),
+                        "rules_correct": same_by_rules(answer, question.answer),
+                        "first_error": first_error(question.question, list(own)),
                     }
                 )
     if message := grader.report():

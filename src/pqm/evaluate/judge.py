@@ -8,7 +8,7 @@ import pandas as pd
 
 from pqm.errors import PqmError, shortened
 from pqm.estimation.estimators import AGGREGATIONS, logit
-from pqm.estimation.judge import join, judge
+from pqm.estimation.judge import Questions, aggregated, join, judge
 from pqm.estimation.statistics import summarise
 from pqm.evaluate.answers import read_grades
 from pqm.io import formats
@@ -30,7 +30,8 @@ def judge_scores(
         PqmError: a question has fewer samples than the largest n, or see `scored`.
     """
     joined = scored(read_grades(grades), scores, aggregation, scale)
-    rows = pd.DataFrame(judge(joined, [aggregation], sorted(set(n)), VOTE_SUBSETS, seed))
+    solutions, sizes = aggregated(joined["step_scores"].tolist(), [aggregation]), sorted(set(n))
+    (rows,) = judge(Questions.of(joined, sizes), solutions[None], [aggregation], sizes, VOTE_SUBSETS, seed)
     rows["method"] = rows["kind"].map({"best": "best-of-n", "vote": "weighted vote"})
     cell = {"policy": "", "benchmark": "", "backbone": "", "seed": 0}
     table = summarise(rows.assign(**cell), 0.95)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pqm.estimation.estimators import Bools, Floats, aggregate, first_n, vote_weights
+from pqm.estimation.estimators import Bools, Floats, aggregate_all, first_n, vote_weights
 from pqm.estimation.judge import expect_samples
 from pqm.evaluate.judge import scored
 from pqm.io import formats
@@ -32,9 +32,9 @@ def official_table(grades: Path, scores: Path, aggregation: str, n: Sequence[int
     questions = [group.sort_values("sample_id") for _, group in joined.groupby("question_id", sort=True)]
     found: dict[tuple[str, int], list[list[float]]] = {}
     for group in questions:
-        expect_samples(group, n)
+        expect_samples(group["question_id"].iloc[0], len(group), n)
         answers = list(group["answer"])
-        solutions = np.array([aggregate(steps, aggregation) for steps in group["step_scores"]])
+        solutions = aggregate_all(group["step_scores"].tolist(), aggregation)
         verdicts = [group[column].to_numpy(dtype=np.bool_) for column in gradings]
         ones, weights = np.ones(len(group)), vote_weights(solutions, aggregation)
         for size in sorted(set(n)):

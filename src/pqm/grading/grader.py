@@ -25,7 +25,7 @@ SECONDS_PER_VERDICT = 5.0  # processor time, so that verdicts do not depend on t
 PATIENCE = 20.0  # a task's limit in real time, in multiples of a verdict's limit, in case a worker is stuck without computing
 BYTES_PER_WORKER = 4 << 30  # address space
 LONGEST_READING = 500  # characters; longer answers are read in a worker process
-PAIRS_PER_TASK = 32  # sent to a worker together, because sending a pair takes as long as its verdict
+PAIRS_PER_TASK = 16  # the most that are sent to a worker together; fewer and larger tasks would keep the workers less evenly busy
 
 Pair = tuple[str | None, str]
 
@@ -65,8 +65,7 @@ class Grader:
                     hard.append(pair)
                 else:
                     self._known[pair] = verdict
-        tasks = [hard[start : start + PAIRS_PER_TASK] for start in range(0, len(hard), PAIRS_PER_TASK)]
-        unfinished = self._judge(tasks)
+        unfinished = self._judge(_tasks(hard))
         alone = [[pair] for task, _ in unfinished if len(task) > 1 for pair in task]
         for (pair,), cause in [*(one for one in unfinished if len(one[0]) == 1), *self._judge(alone)]:
             self._known[pair] = False
@@ -114,6 +113,20 @@ class Grader:
             except (MemoryError, RecursionError):
                 unfinished.append((task, "crashed"))
         return unfinished
+
+
+def _tasks(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """The pairs in parts for the workers. Those of one gold answer stay together, so that few workers parse it."""
+    by_gold: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        by_gold.setdefault(pair[1], []).append(pair)
+    tasks: list[list[Pair]] = []
+    for own in by_gold.values():
+        if tasks and len(tasks[-1]) + len(own) <= PAIRS_PER_TASK:
+            tasks[-1] += own
+        else:
+            tasks += [own[start : start + PAIRS_PER_TASK] for start in range(0, len(own), PAIRS_PER_TASK)]
+    return tasks
 
 
 def _prepare_worker() -> None:

@@ -201,6 +201,10 @@ class Results:
         """A label set."""
         return formats.read(Path(self.layout.labels(name)), formats.LABELS)
 
+    def scores(self, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
+        """The step scores of a policy's samples by a checkpoint or reference; for `scorer` see `scorers`."""
+        return formats.read(Path(self.layout.scores(scorer, policy, dataset)), formats.SCORES)
+
     def scored(self, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
         """Grades with the step scores of a checkpoint or reference; for `scorer` see `scorers`."""
         return self._with_scores(self.grades(policy, dataset), scorer, policy, dataset)
@@ -229,8 +233,7 @@ class Results:
         return self._with_scores(grades, scorer, ANNOTATED, dataset)
 
     def _with_scores(self, grades: pd.DataFrame, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
-        path = Path(self.layout.scores(scorer, policy, dataset))
-        return join(grades, formats.read(path, formats.SCORES), path)
+        return join(grades, self.scores(scorer, policy, dataset), Path(self.layout.scores(scorer, policy, dataset)))
 
     def solution_grades(self, name: str) -> dict[str, pd.DataFrame]:
         """Our grades of published solutions, by model."""

@@ -13,6 +13,7 @@ A problem may contain one sentence about another person (`ben has 4 coins .`), w
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from random import Random
 
 from pqm.io.formats import NO_ERROR
@@ -125,6 +126,7 @@ def finish(value: int, facts: Sequence[Fact]) -> int | None:
     return value
 
 
+@lru_cache(maxsize=1024)  # samples of a question are graded one after the other
 def parse_problem(question: str) -> WordProblem:
     """Parse the text of a question.
 
@@ -164,10 +166,10 @@ def step_truth(question: str, steps: Sequence[str]) -> list[bool]:
         ValueError: the question is no word problem.
     """
     problem = parse_problem(question)
-    value, left = problem.start, list(problem.facts)
+    value, left, answer = problem.start, list(problem.facts), problem.answer
     truth: list[bool] = []
     for index, step in enumerate(steps):
-        value_after = _follow(step, value, left, problem.answer, is_last=index == len(steps) - 1)
+        value_after = _follow(step, value, left, answer, is_last=index == len(steps) - 1)
         if value_after is None:
             break
         value = value_after

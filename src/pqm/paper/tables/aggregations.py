@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pqm.estimation.estimators import AGGREGATIONS
+from pqm.estimation.estimators import AGGREGATIONS, aggregate_all
 from pqm.estimation.statistics import summarise
 from pqm.paper.results import Results
 from pqm.paper.rows import in_order
@@ -44,9 +44,9 @@ def table(results: Results, runs: Sequence[str]) -> Table:
 
 
 def _share_with_lowest_last(results: Results, run: str, policy: str, benchmark: str) -> float:
-    """The share of solutions of two or more steps with the lowest score at the last step, mean over training seeds."""
+    """The share of solutions of two or more steps with the lowest score at the last step only, mean over training seeds."""
     shares = []
     for scorer in results.scorers(run):
-        scores = [np.asarray(one) for one in results.scored(scorer, policy, benchmark)["step_scores"] if len(one) > 1]
-        shares.append(np.mean([int(np.argmin(one)) == len(one) - 1 for one in scores]))
+        scores = [one for one in results.scores(scorer, policy, benchmark)["step_scores"] if len(one) > 1]
+        shares.append(np.mean(aggregate_all(scores, "last") < aggregate_all([one[:-1] for one in scores], "min")))
     return float(np.mean(shares))

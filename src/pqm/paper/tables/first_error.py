@@ -1,6 +1,7 @@
 """Finding the first wrong step on the benchmarks."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import pandas as pd
 
@@ -29,11 +30,13 @@ def table(results: Results, runs: Sequence[str]) -> Table:
     if CLASSIFIER in results.evaluation.references:
         scorers[CLASSIFIER] = [reference_scorer(CLASSIFIER)]
 
+    def solutions(scorer: str, dataset: str) -> pd.DataFrame:
+        return with_truth(results.solutions(scorer, dataset), dataset)
+
+    validation = cache(lambda scorer: solutions(scorer, results.validation))  # the same for every benchmark
+
     def split(scorer: str, benchmark: str) -> Split:
-        validation, judged = (
-            with_truth(results.solutions(scorer, dataset), dataset) for dataset in (results.validation, benchmark)
-        )
-        return validation, judged
+        return validation(scorer), solutions(scorer, benchmark)
 
     rows = [
         first_error_row(results, method, benchmark, [split(seed, benchmark) for seed in seeds])
