@@ -17,8 +17,9 @@ def mse(scores: Tensor, labels: Tensor) -> Tensor:
     from pqm.losses.common import steps
 
     probabilities, counted = torch.sigmoid(steps.as_float(scores)), labels != steps.IGNORED
-    targets = torch.where(counted, labels.to(probabilities.dtype), probabilities.detach())  # no error where there is no step
-    errors = torch.nn.functional.mse_loss(probabilities, targets, reduction="none")
+    targets = torch.where(counted, labels, probabilities.detach())  # no error where there is no step
+    # The operation of `F.mse_loss`, which first broadcasts its arguments. At this size that would be a tenth of the time.
+    errors = torch.ops.aten.mse_loss(probabilities, targets, reduction=0)
     return errors.sum(dim=1) / counted.sum(dim=1, dtype=errors.dtype).clamp_(min=1)
 
 
