@@ -14,16 +14,15 @@ import inputs
 import torch
 from bench import Row
 from torch import Tensor
-from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
 
 from pqm.models.prefix_trees import build_prefix_trees, step_scores
 from pqm.models.reward_model import Encoded, Encoder, head, load_reward_model
-from pqm.train.train_step import scores_at
 
 SAMPLES = (48, 128)
 BATCH = 16  # rows of a padded batch
-BUDGET = 2048  # tokens of a batch of prefix trees, as in `pqm evaluate scores`
-PROMPT, STEPS = 150, 8
+BUDGET = 1024  # tokens of a batch of prefix trees, as in the demo
+PROMPT = 150  # tokens
 Scores = list[list[float]]
 
 
@@ -36,7 +35,7 @@ class Case:
     model: PreTrainedModel
     language_model: PreTrainedModel
     solutions: Sequence[Encoded]
-    prompt: int
+    repeats: int
 
     def authors_loop(self) -> Scores:
         """One solution at a time, with the logits of every token, as `value_model.py` of the authors does it."""
@@ -64,13 +63,15 @@ class Case:
             places = order[start : start + BATCH]
             rows = [self.solutions[place] for place in places]
             tokens, ends = _filled([one.tokens for one in rows]), _filled([one.step_ends for one in rows])
-            for place, one, scores in zip(places, rows, scores_at(self.model, tokens, ends).tolist()):
+            hidden = self.model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
+            at_ends = hidden.gather(1, ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+            for place, one, scores in zip(places, rows, head(self.model)(at_ends).squeeze(-1).tolist()):
                 found[place] = scores[: len(one.step_ends)]
         return found
 
     def trees(self) -> Scores:
         """The package's way: prefix trees, which are built here too."""
-        return step_scores(self.model, build_prefix_trees(self.solutions, self.prompt, BUDGET))
+        return step_scores(self.model, build_prefix_trees(self.solutions, PROMPT, BUDGET))
 
 
 def _filled(rows: Sequence[Sequence[int]]) -> Tensor:
@@ -78,41 +79,40 @@ def _filled(rows: Sequence[Sequence[int]]) -> Tensor:
     return torch.tensor([[*row, *[0] * (width - len(row))] for row in rows])
 
 
-def random_case(count: int) -> Case:
-    """Random tokens: solutions share nothing but the prompt, so trees cannot merge any. The vocabulary is that of Qwen2."""
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=151_936,
-        hidden_size=256,
-        intermediate_size=1024,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        num_labels=1,
-        classifier_dropout=0.0,
-    )
-    model, language_model = Qwen2ForTokenClassification(config).eval(), Qwen2ForCausalLM(config).eval()
-    language_model.model = model.base_model
-    prompt, solutions = torch.randint(config.vocab_size, (PROMPT,)).tolist(), []
-    for length in torch.randint(40, 161, (count,)).tolist():
-        tokens = (*prompt, *torch.randint(config.vocab_size, (length,)).tolist())
-        solutions.append(Encoded(tokens, tuple(PROMPT + length * step // STEPS - 1 for step in range(1, STEPS + 1))))
-    note = f"prompt of {PROMPT} tokens, solutions of 40 to 160; Qwen2 shape, width 256, 4 layers, 151,936 words"
-    return Case(f"{count} solutions of random tokens", note, model, language_model, solutions, PROMPT)
-
-
-def demo_case(count: int, folder: Path) -> Case:
-    """Samples of one question of the demo, by a reward model and a language model of its shape with random weights."""
+def samples(count: int, folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[Encoded], str]:
+    """A reward model of the demo's shape, and samples of one of its questions after worked examples: a prompt of 150 tokens."""
     question, steps, source = inputs.demo_samples(count)
     inputs.checkpoint(inputs.language_model(folder / "backbone"), folder / "reward")
     model, tokenizer, solution_format = load_reward_model(folder / "reward")
-    model.config.classifier_dropout = 0.0
     encode = Encoder(tokenizer, solution_format)
-    solutions, prompt = [encode(question, one) for one in steps], len(encode(question, []).tokens)
-    language_model = inputs.fresh_llama(inputs.architecture(), tokenizer).eval()
-    language_model.model = model.base_model
-    shared = f"{len(set(solutions))} distinct solutions; the demo's shape, width 96, 6 layers, 97 words"
-    return Case(f"{len(solutions)} {source}", shared, model, language_model, solutions, prompt)
+    examples = [encode(row.question, list(row.solution)).tokens for row in inputs.questions(8).itertuples()]
+    before = tuple(token for example in examples for token in example)[-(PROMPT - encode.length(question, [])) :]
+    alone = [encode(question, one) for one in steps]
+    solutions = [Encoded(before + one.tokens, tuple(len(before) + end for end in one.step_ends)) for one in alone]
+    return model, tokenizer, solutions, f"{len(solutions)} {source}, {len(set(solutions))} distinct"
+
+
+def cases(count: int, folder: Path) -> list[Case]:
+    """The samples, read by models with random weights of two shapes: the demo's, and Qwen2's with its vocabulary."""
+    model, tokenizer, solutions, source = samples(count, folder)
+    tiny = inputs.fresh_llama(inputs.architecture(), tokenizer).eval()
+    shape = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 4}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    config = Qwen2Config(vocab_size=151_936, **shape, **heads, num_labels=1)
+    qwen, language_model = Qwen2ForTokenClassification(config).eval(), Qwen2ForCausalLM(config).eval()
+    tiny.model, language_model.model = model.base_model, qwen.base_model
+    note = f"{source}; prompt of {PROMPT} tokens"
+    return [
+        Case(f"{count} solutions, the demo's shape", f"{note}; width 96, 6 layers, 97 words", model, tiny, solutions, 3),
+        Case(
+            f"{count} solutions, Qwen2 shape",
+            f"{note}; width 256, 4 layers, 151,936 words; one run",
+            qwen,
+            language_model,
+            solutions,
+            1,
+        ),
+    ]
 
 
 @torch.inference_mode()
@@ -124,14 +124,16 @@ def compare(case: Case) -> list[Row]:
         f"the body alone, padded batches of {BATCH} sorted by length": case.padded,
         "prefix trees": case.trees,
     }
-    scores = {name: run() for name, run in ways.items()}  # warms up
+    ways["prefix trees"]()  # warms up
+    scores, memory = {}, []
+    for name, run in ways.items():
+        memory.append(_peak(lambda name=name, run=run: scores.update({name: run()})) / 2**20)
     right = [score for one in scores["the authors' loop"] for score in one]
     farthest = {
         name: max(abs(a - b) for a, b in zip(right, (score for one in found for score in one), strict=True))
         for name, found in scores.items()
     }
-    rates = [len(case.solutions) / seconds for seconds in bench.cpu_seconds(*ways.values())]
-    memory = [_peak(run) / 2**20 for run in ways.values()]
+    rates = [len(case.solutions) / seconds for seconds in bench.cpu_seconds(*ways.values(), repeats=case.repeats)]
     note = f"{case.note}; {bench.versions('torch', 'transformers')}"
     rows = [
         Row(
@@ -170,13 +172,13 @@ def _peak(run: Callable[[], object]) -> int:
 
 
 def measure() -> list[Row]:
-    """Rows of 48 and 128 samples, for random tokens and for samples of the demo."""
+    """Rows of 48 and 128 samples, for two shapes."""
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     rows = []
     for count in SAMPLES:
-        rows += compare(random_case(count))
         with tempfile.TemporaryDirectory() as folder:
-            rows += compare(demo_case(count, Path(folder)))
+            rows += [row for case in cases(count, Path(folder)) for row in compare(case)]
     return rows
 
 

@@ -34,6 +34,7 @@ from transformers import (
     Qwen2Config,
     RwkvConfig,
     SiglipVisionConfig,
+    StableLmConfig,
     T5Config,
 )
 
@@ -80,6 +81,7 @@ CLASSIFIERS: dict[str, PreTrainedConfig] = {
     "gpt-oss": GptOssConfig(**MODERN, head_dim=8, sliding_window=WINDOW, num_local_experts=4),
     "GPT-2": GPT2,
     "GPT-NeoX": GPTNeoXConfig(**COMMON, intermediate_size=64),
+    "StableLM": StableLmConfig(**MODERN),  # no attention function can be given to it
 }
 LANGUAGE_MODELS = CLASSIFIERS | {
     "Gemma 3 text": TEXT,
@@ -148,6 +150,22 @@ def test_log_likelihoods_are_those_of_the_model_alone(name, prompt_tokens):
         gains = plain_logits(model, list(one.tokens)).log_softmax(-1)
         sums = np.cumsum([gains[at - 1, one.tokens[at]].item() for at in range(prompt_tokens, len(one.tokens))])
         assert values == pytest.approx([sums[end - prompt_tokens] for end in one.step_ends], abs=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Llama", "gpt-oss"])
+def test_after_reading_a_model_has_its_own_attention(name):
+    model = made(AutoModelForTokenClassification, CLASSIFIERS[name], num_labels=1)
+    own, encoded = model.config._attn_implementation, solutions(5)
+    before = plain_logits(model, list(encoded[5].tokens))
+    trees = prefix_trees.build_prefix_trees(encoded, 5, 100)
+    prefix_trees.step_scores(model, trees)
+    assert model.config._attn_implementation == own
+    assert torch.equal(plain_logits(model, list(encoded[5].tokens)), before)
+    hook = model.base_model.layers[0].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prefix_trees.step_scores(model, trees)
+    hook.remove()
+    assert model.config._attn_implementation == own
 
 
 def test_a_window_changes_the_scores():

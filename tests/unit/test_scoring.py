@@ -22,6 +22,7 @@ from pqm.models.policy import load_policy
 from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
+from pqm.models.tree_attention import Piece, group
 from pqm.problems.tokenizer import word_problem_tokenizer
 from pqm.solution_format import SolutionFormat
 
@@ -141,12 +142,12 @@ def test_what_solutions_share_is_read_once(reward, tokenizer):
     assert len(beginnings) < sum(len(one.tokens) - prompt for one in encoded[:4]) < 4 * longest
 
 
-def test_without_room_for_two_solutions_only_the_question_is_shared(reward, tokenizer):
+def test_without_room_for_two_solutions_each_is_read_alone(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS[:2]]
     prompt = prompt_tokens(encoder)
     _, read = tokens_read(reward, lambda: step_scores(reward, encoded, prompt, 1))
-    assert read == prompt + sum(len(one.tokens) - prompt for one in encoded)
+    assert read == sum(len(one.tokens) for one in encoded)
 
 
 @given(
@@ -165,6 +166,22 @@ def test_any_set_of_solutions_scores_as_one_by_one(reward, lists, budget):
         encoded.append(Encoded(tuple(tokens), tuple(ends)))
     for found, one in zip(step_scores(reward, encoded, 3, budget), encoded):
         assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
+
+
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40)), min_size=1, max_size=30), st.integers(1, 300))
+@settings(max_examples=60, deadline=None)
+def test_groups_have_every_token_once_and_keep_to_the_budget(sizes, budget):
+    pieces, end = [], 0
+    for size, before in sizes:
+        pieces.append(Piece(end, end + size, np.arange(before + size)))
+        end += size
+    groups = group(pieces, budget)
+    places = torch.cat([one.queries.flatten() for one in groups.groups])
+    assert places[groups.outputs].tolist() == list(range(end))
+    for one in groups.groups:
+        assert one.keys.numel() <= budget or len(one.keys) == 1
+    if budget == 1:
+        assert len(groups.groups) == len(pieces)
 
 
 def test_solutions_of_different_questions_are_refused(reward, tokenizer):
@@ -231,6 +248,14 @@ def test_encoded_text_is_the_formats_and_ends_are_its_step_tokens(tokenizer, for
             assert encoded.step_ends[-1] == len(encoded.tokens) - 1
 
 
+@pytest.mark.parametrize("form", [SolutionFormat(), OWN_TOKEN], ids=["plain", "own step token"])
+def test_length_is_the_number_of_tokens(tokenizer, form):
+    encoder = Encoder(tokenizer, form)
+    lengths = [encoder.length(QUESTION, steps) for steps in SOLUTIONS]
+    assert lengths == [len(encoder(QUESTION, steps).tokens) for steps in SOLUTIONS]
+    assert len(set(lengths)) > 3
+
+
 def test_more_steps_only_append_tokens(tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     shorter, longer = (encoder(QUESTION, SOLUTIONS[3][:count]) for count in (1, 3))
@@ -267,7 +292,7 @@ def test_plain_transformers_gives_the_same_logits(checkpoint, reward, tokenizer)
     encoded = Encoder(tokenizer, SolutionFormat())(QUESTION, SOLUTIONS[0])
     with torch.inference_mode():
         tokens = torch.tensor([encoded.tokens])
-        assert torch.equal(plain(tokens).logits, reward(tokens).logits)
+        assert torch.allclose(plain(tokens).logits, reward(tokens).logits, rtol=0, atol=1e-5)
         assert plain(tokens).logits.shape == (1, len(encoded.tokens), 1)
     assert plain.score.bias is None
 

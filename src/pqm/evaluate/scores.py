@@ -56,7 +56,7 @@ class Scorer:
     def build_prefix_trees(self, question: str, solutions: Sequence[Sequence[str]]) -> PrefixTrees:
         """Build the prefix trees of a question's solutions, for all checkpoints."""
         encoded = [self.encode(question, steps) for steps in solutions]
-        return build_prefix_trees(encoded, len(self.encode(question, []).tokens), self.budget)
+        return build_prefix_trees(encoded, self.encode.length(question, []), self.budget)
 
     def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[list[float]]]:
         """The step scores of each solution, for each checkpoint.
@@ -89,9 +89,7 @@ class Scorer:
         """
         if self.limit is None:
             return
-        lengths = [
-            len(self.encode(texts[name], list(steps)).tokens) for name, steps in zip(samples["question_id"], samples["steps"])
-        ]
+        lengths = [self.encode.length(texts[name], steps) for name, steps in zip(samples["question_id"], samples["steps"])]
         long = [row for row, length in enumerate(lengths) if length > self.limit]
         if long:
             first = samples.iloc[long[0]]

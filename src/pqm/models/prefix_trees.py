@@ -1,24 +1,22 @@
 """Step scores of many solutions of one question, reading shared tokens once.
 
-The question's keys and values are computed once. The solutions after it are merged into trees of tokens (prefix trees). A token
-attends only to the question and to its ancestors, so the result is the same as for reading each solution alone.
+The solutions are merged into trees of tokens (prefix trees). A tree is read as one row of tokens, after the question. A token attends
+only to the question and to its ancestors, so the result is the same as for reading each solution alone.
 """
 
-import copy
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedModel
+from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
 from pqm.models.reward_model import Encoded, head, step_logits
-
-# Size of a tree, in lengths of the longest solution. Larger trees share more tokens, but need longer attention masks.
-SOLUTIONS_PER_TREE = 4
+from pqm.models.tree_attention import Groups, Piece, group, tree_attention
 
 
 @dataclass
@@ -44,11 +42,12 @@ class PrefixTree:
     def add(self, solution: Encoded, tokens: Sequence[int]) -> None:
         """Add a solution. Solutions must be added in sorted order of their tokens."""
         path = self.shared(tokens)
-        for depth in range(len(path), len(tokens)):
-            self.parents.append(path[-1] if path else 0)
-            self.tokens.append(tokens[depth])
-            self.depths.append(depth)
-            path.append(len(self.tokens))
+        depth, before = len(path), len(self.tokens)
+        added = range(before + 1, before + 1 + len(tokens) - depth)
+        self.parents += [path[-1] if path else 0, *added][: len(added)]
+        self.tokens += tokens[depth:]
+        self.depths += range(depth, len(tokens))
+        path += added
         self.paths[solution] = path
 
     def sees(self) -> Tensor:
@@ -63,17 +62,17 @@ class PrefixTree:
 
 @dataclass(frozen=True)
 class TreeBatch:
-    """Trees that are read together, padded to the same number of nodes.
+    """A tree after its question, which are read together as one row of tokens.
 
     Attributes:
-        tokens, depths: of each node, shape [trees, nodes].
-        mask: additive attention mask, shape [trees, 1, nodes, question + nodes].
+        tokens, positions: of the question and of each node, shape [1, tokens].
+        groups: what attends together.
     """
 
-    trees: list[PrefixTree]
+    tree: PrefixTree
     tokens: Tensor
-    depths: Tensor
-    mask: Tensor
+    positions: Tensor
+    groups: Groups
 
 
 @dataclass(frozen=True)
@@ -107,18 +106,11 @@ def build_prefix_trees(solutions: Sequence[Encoded], prompt_tokens: int, budget:
     prompt = unique[0].tokens[:prompt_tokens]
     if any(solution.tokens[:prompt_tokens] != prompt for solution in unique):
         raise ValueError("the solutions do not answer the same question; expected one common prompt")
-    by_size = sorted(_trees(unique, prompt_tokens, budget), key=lambda tree: len(tree.tokens))
-    batches = []
-    while by_size:
-        rows = max(1, budget // len(by_size[-1].tokens))
-        batches.append(_batch(by_size[-rows:], prompt_tokens))
-        by_size = by_size[:-rows]
-    return PrefixTrees(solutions, prompt, batches)
+    trees = _trees(unique, prompt_tokens, budget - prompt_tokens)
+    return PrefixTrees(solutions, prompt, [_batch(tree, prompt, budget) for tree in trees])
 
 
-def _trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> list[PrefixTree]:
-    longest = max(len(solution.tokens) for solution in solutions) - prompt_tokens
-    size = min(budget, SOLUTIONS_PER_TREE * longest)
+def _trees(solutions: Sequence[Encoded], prompt_tokens: int, size: int) -> list[PrefixTree]:
     trees = [PrefixTree()]
     for solution in sorted(solutions, key=lambda solution: solution.tokens):
         tokens = solution.tokens[prompt_tokens:]
@@ -128,41 +120,41 @@ def _trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> lis
     return trees
 
 
-def _batch(trees: list[PrefixTree], prompt_tokens: int) -> TreeBatch:
-    width = max(len(tree.tokens) for tree in trees)
-    tokens, depths = torch.zeros(2, len(trees), width, dtype=torch.long)
-    mask = torch.full((len(trees), 1, width, prompt_tokens + width), float("-inf"))
-    mask[..., :prompt_tokens] = 0.0
-    for row, tree in enumerate(trees):
-        size = len(tree.tokens)
-        tokens[row, :size], depths[row, :size] = torch.tensor(tree.tokens), torch.tensor(tree.depths)
-        mask[row, 0, :size, prompt_tokens : prompt_tokens + size].masked_fill_(tree.sees(), 0.0)
-    return TreeBatch(trees, tokens, depths, mask)
+def _batch(tree: PrefixTree, prompt: tuple[int, ...], budget: int) -> TreeBatch:
+    length = len(prompt)
+    pieces, end = [Piece(0, length, np.arange(length))], length
+    for path in tree.paths.values():
+        places = np.array(path, dtype=np.int64) + length - 1  # node 0 is the question's last token
+        if len(path) and places[-1] >= end:
+            pieces.append(Piece(end, int(places[-1]) + 1, np.concatenate([np.arange(length), places])))
+            end = pieces[-1].end
+    tokens = torch.tensor([[*prompt, *tree.tokens]])
+    positions = torch.cat([torch.arange(length), torch.tensor(tree.depths, dtype=torch.long) + length]).unsqueeze(0)
+    return TreeBatch(tree, tokens, positions, group(pieces, budget))
 
 
 def read_trees(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTree, Tensor]]:
     """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden]."""
-    if not trees.batches:
-        return
-    device, length, windows = model.device, len(trees.prompt), layer_windows(model)
-    cache = DynamicCache()  # without the config, so that layers with a sliding window forget nothing that a tree needs
-    prompt = torch.tensor([trees.prompt], device=device)
-    first = model.base_model(input_ids=prompt, past_key_values=cache, use_cache=True).last_hidden_state[0, -1:]
     for batch in trees.batches:
-        shared = copy.deepcopy(cache)
-        shared.batch_repeat_interleave(len(batch.trees))
-        positions = (length + batch.depths).to(device)
-        before = torch.arange(length, device=device).expand(len(batch.trees), -1)
-        mask = batch.mask.to(device, model.dtype)
-        output = model.base_model(
-            input_ids=batch.tokens.to(device),
-            position_ids=positions,
-            attention_mask=masks_by_layer(windows, mask, positions, torch.cat([before, positions], dim=1)),
-            past_key_values=shared,
-            use_cache=True,
-        )
-        for tree, hidden in zip(batch.trees, output.last_hidden_state):
-            yield tree, torch.cat([first, hidden[: len(tree.tokens)]])
+        tokens, positions = batch.tokens.to(model.device), batch.positions.to(model.device)
+        grouped = model._supports_attention_backend  # an attention function can be given to the model
+        with tree_attention(model, batch.groups) if grouped else nullcontext():
+            output = model.base_model(
+                input_ids=tokens,
+                position_ids=positions,
+                attention_mask=None if grouped else _masks(model, batch.tree, positions),
+                use_cache=False,
+            )
+        yield batch.tree, output.last_hidden_state[0, len(trees.prompt) - 1 :]
+
+
+def _masks(model: PreTrainedModel, tree: PrefixTree, positions: Tensor) -> Tensor | dict[str, Tensor]:
+    """The attention masks of a row, for a model with an attention function of its own."""
+    prompt, row = positions.shape[1] - len(tree.tokens), positions.shape[1]
+    sees = torch.ones(row, row, dtype=torch.bool).tril()
+    sees[prompt:, prompt:] = tree.sees()
+    mask = torch.zeros(1, 1, row, row, dtype=model.dtype).masked_fill_(~sees, float("-inf")).to(model.device)
+    return masks_by_layer(layer_windows(model), mask, positions, positions)
 
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from transformers.utils import logging
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
+from pqm.models.rms_norm import use_fast_norms
 from pqm.models.tokenizing import token_ids
 from pqm.solution_format import SolutionFormat
 
@@ -58,9 +59,16 @@ class Encoder:
         for index, step in enumerate(steps):
             if index:
                 tokens += self._encode(self._format.between_steps)
-            tokens += [*self._encode(step), self._step_token]
+            tokens += self._encode(step)
+            tokens.append(self._step_token)
             ends.append(len(tokens) - 1)
         return Encoded(tuple(tokens), tuple(ends))
+
+    def length(self, question: str, steps: Sequence[str]) -> int:
+        """The number of tokens of a solution, without making them."""
+        between = len(self._encode(self._format.between_steps)) if len(steps) else 0
+        whole = sum(len(self._encode(step)) + 1 + between for step in steps)  # a step, its step token, a separator
+        return len(self._encode(self._format.prompt(question))) + whole - between
 
 
 def step_token_id(tokenizer: PreTrainedTokenizerBase, step_token: str) -> int:
@@ -86,7 +94,7 @@ def step_token_id(tokenizer: PreTrainedTokenizerBase, step_token: str) -> int:
 def reward_model(
     backbone: Path, seed: int, scores: str = "logit", dropout: float = 0.0, bias: bool = False
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a backbone with a new random head, and its tokenizer.
+    """Load a backbone with a new random head, to be trained, and its tokenizer.
 
     Args:
         seed: the seed of the head.
@@ -107,6 +115,7 @@ def reward_model(
     logging.set_verbosity_error()  # no warning about the new head, which is intended
     model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
     logging.set_verbosity(level)
+    use_fast_norms(model)
     return model, AutoTokenizer.from_pretrained(backbone)
 
 
