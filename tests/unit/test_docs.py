@@ -60,21 +60,35 @@ def installation(tmp_path_factory):
     return folder
 
 
-def install_commands(folder, **variables):
-    """The `pip install` commands of the Makefile, in order."""
+def install_commands(folder, uv="", **variables):
+    """The commands of the Makefile that install packages, in order.
+
+    Args:
+        uv: what `uv --version` prints; nothing stands for no uv.
+    """
+    (folder / "bin").mkdir(exist_ok=True)
+    (folder / "bin/uv").write_text(f"#!/bin/sh\necho {uv}\n")
+    (folder / "bin/uv").chmod(0o755)
     command = ["make", "-nB", "--no-print-directory", ".venv/ready", *(f"{name}={value}" for name, value in variables.items())]
     env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH_INDEX")}
+    env["PATH"] = f"{folder}/bin:{env['PATH']}"
     told = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [line for line in told if " -m pip install " in line]
+    return [line for line in told if " pip install " in line]
 
 
 def test_make_installs_torch_with_its_dependencies_and_the_lock_without(installation):
     torch, *rest = install_commands(installation)
     assert torch.endswith(" -c requirements.lock $(grep '^torch==' requirements.lock)") and "--no-deps" not in torch
     assert "index" not in torch
-    assert [line.split(" --no-deps ")[1] for line in rest] == ["-r requirements.lock", "-e ."]
+    assert [line.split(" --no-deps ")[1] for line in rest] == ["-r requirements.lock -e ."]
     chosen = install_commands(installation, TORCH_INDEX="https://one.example/whl")
     assert " --extra-index-url https://one.example/whl " in chosen[0] and chosen[1:] == rest
+
+
+def test_uv_installs_the_same_lock(installation):
+    torch, lock = install_commands(installation)
+    command = lock.replace(".venv/bin/python -m pip install --no-compile", "uv pip install --python .venv/bin/python")
+    assert command != lock and install_commands(installation, uv="uv 0.13.9") == [torch, command]
 
 
 @pytest.fixture(scope="module")

@@ -29,17 +29,18 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import IGNORED
 from pqm.models.devices import claim
+from pqm.models.reward_model import Encoded
 from pqm.models.sampling import transformers_engine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig
 from pqm.study.runs import RunConfig
-from pqm.train.data import LabelledBatch, parts
+from pqm.train.data import LabelledBatch, TrainingExample, labelled_trees, parts
 from pqm.train.train_step import TrainStep
 from pqm.train.trainer import Trainer, TrainingFiles
 
 ROOT = Path(__file__).parents[2]
 RUN = RunConfig(loss="pqm", loss_settings={"zeta": 4.0}, labels="tiny", backbone="tiny")
-SETTINGS = TRAINING.model_copy(update={"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3})
+SETTINGS = TRAINING.model_copy(update={"epochs": 3.0, "batch_tokens": 300, "checkpoint_every": 3})
 OUT = Path("out.parquet")  # the output that names a shard cache
 ROLLOUTS = RolloutsConfig(samples=3, temperature=1.0, max_new_tokens=12, questions_per_batch=3, seed=5)
 
@@ -117,14 +118,23 @@ def test_accelerate_reads_its_files(name: str) -> None:
 # ---------------------------------------------------------------- processes and parts
 
 
-def test_parts_contain_every_row_once_and_are_of_one_size() -> None:
-    batch = LabelledBatch(torch.arange(20).view(5, 4), torch.ones(5, 2, dtype=torch.long), torch.arange(10.0).view(5, 2))
+def test_parts_contain_every_tree_and_solution_once() -> None:
+    data = [
+        TrainingExample(f"question {place % 5}", Encoded((place % 5, 7, 8 + place), (1, 2)), (float(place), 1.0))
+        for place in range(8)
+    ]
+    trees = labelled_trees(data, 100)
+    assert len(trees) == 5
     for count in (1, 2, 3, 5, 8):
-        cut = parts(batch, count)
-        assert len(cut) == count and len({len(part.tokens) for part in cut}) == 1
-        rows = torch.cat([part.labels for part in cut])
-        assert torch.equal(rows[:5], batch.labels) and (rows[5:] == IGNORED).all()
-        assert torch.equal(torch.cat([part.tokens for part in cut])[:5], batch.tokens)
+        cut = parts(trees, count)
+        sizes = [len(part.trees) for part in cut]
+        assert len(cut) == count and min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and sum(sizes) == max(5, count)
+        found = []
+        for part in cut:
+            assert part.tokens.shape == part.positions.shape == (1, sum(len(one.tree.tokens) for one in part.trees))
+            ends = part.tokens[0, part.step_ends].tolist()
+            found += [(label, *tokens) for (label, _), tokens in zip(part.labels.tolist(), ends) if label != IGNORED]
+        assert sorted(found) == [(float(place), 7, 8 + place) for place in range(8)]
 
 
 @pytest.mark.parametrize("accumulation", [1, 3])
@@ -208,13 +218,13 @@ def test_stopped_sampling_loses_no_finished_shard(
 # ---------------------------------------------------------------- full memory
 
 
-def full_above(rows: int, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a model and tokens [rows, ..], on a device with memory for `rows` rows."""
+def full_above(trees: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a model and a batch, on a device with memory for so many trees."""
 
-    def call(model: Any, tokens: Any, *more: Any) -> Any:
-        if len(tokens) > rows:
+    def call(model: Any, batch: LabelledBatch) -> Any:
+        if len(batch.trees) > trees:
             out_of_memory()
-        return function(model, tokens, *more)
+        return function(model, batch)
 
     return call
 
@@ -223,9 +233,9 @@ def test_training_in_smaller_parts_is_the_same_training(
     train_in: TrainIn, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = train_in("whole")
-    monkeypatch.setattr(train_step, "scores_at", full_above(3, train_step.scores_at))
+    monkeypatch.setattr(train_step, "scores_of", full_above(3, train_step.scores_of))
     cut = train_in("cut")
-    assert "out of memory: each process now reads its rows of a step in 2 parts" in capsys.readouterr().err
+    assert "out of memory: each process now reads its trees of a step in 2 parts" in capsys.readouterr().err
     np.testing.assert_allclose(log_of(cut), log_of(whole), atol=1e-6)
 
 
@@ -236,13 +246,13 @@ def test_validation_in_smaller_batches(train_in: TrainIn, monkeypatch: pytest.Mo
 
 
 def test_training_for_which_one_solution_is_too_much(train_in: TrainIn, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_step, "scores_at", full_above(0, train_step.scores_at))
-    with pytest.raises(PqmError, match="one solution at a time"):
+    monkeypatch.setattr(train_step, "scores_of", full_above(0, train_step.scores_of))
+    with pytest.raises(PqmError, match="one tree of solutions at a time"):
         train_in("never")
 
 
 def test_two_processes_start_again_in_smaller_parts(train_in: TrainIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_step, "scores_at", full_above(5, train_step.scores_at))
+    monkeypatch.setattr(train_step, "scores_of", full_above(2, train_step.scores_of))
     with pytest.raises(Exception, match=r"run the same command again to resume from the last saved state|reset by peer|closed"):
         in_two(lambda: train_in("cut"))
     (cache,) = (tmp_path / "cut" / "cache" / "train").glob("model-*@*")

@@ -19,7 +19,7 @@ from pqm.train.trainer import Trainer, TrainingFiles
 
 OUT = Path("data/out.parquet")  # what shard caches are named after
 RUN = RunConfig(loss="pqm", loss_settings={"zeta": 4.0}, labels="tiny", backbone="tiny")
-TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 256, "checkpoint_every": 4, "head_dropout": 0.1})
+TRAINING = SHORT.model_copy(update={"epochs": 4.0, "batch_tokens": 200, "checkpoint_every": 4, "head_dropout": 0.1})
 PRETRAINING = PretrainingConfig(
     architecture=Architecture(
         hidden_size=32,

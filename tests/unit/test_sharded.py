@@ -23,7 +23,7 @@ def test_shared_weights_stop_and_continue_and_end_as_one_process_does(
     way: str, by: str, run_cli: Any, write_study: Any, tables: SimpleNamespace, policy: Path, tmp_path: Path
 ) -> None:
     run = {"loss": "pqm", "loss_settings": {"zeta": 4.0}, "labels": "tiny", "backbone": "tiny"}
-    training = TRAINING.model_dump(mode="json") | {"epochs": 3.0, "batch_tokens": 700, "checkpoint_every": 3}
+    training = TRAINING.model_dump(mode="json") | {"epochs": 3.0, "batch_tokens": 300, "checkpoint_every": 3}
 
     def arguments(name: str, **changes: Any) -> list[str]:
         inputs = {"labels": tables.labels, "validation": tables.labels, "backbone": policy, "seed": 0}

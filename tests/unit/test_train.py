@@ -12,18 +12,19 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from small import TRAINING
-from transformers import AutoModelForTokenClassification, AutoTokenizer
+from transformers import AutoModelForTokenClassification, AutoTokenizer, Gemma2Config
 
 from pqm.errors import PqmError
 from pqm.hashes import checkpoint_hash
 from pqm.io import formats
 from pqm.io.shard_cache import ShardCache, content_hash
+from pqm.losses.common.loss import loss_of
 from pqm.losses.common.steps import IGNORED, reduce
 from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model
 from pqm.solution_format import SolutionFormat
 from pqm.study.runs import RunConfig
-from pqm.train.data import TrainingExample, batches, collate, examples, stream
-from pqm.train.train_step import scores_at
+from pqm.train.data import LabelledTree, TrainingExample, batches, collate, examples, labelled_trees, stream
+from pqm.train.train_step import scores_of
 from pqm.train.trainer import Schedule, Trainer, TrainingFiles
 
 RANKING, POINTWISE = ("pqm", "theorem", "first-error"), ("bce", "mse", "orm")
@@ -62,6 +63,10 @@ def data(tables: Any, policy: Path) -> list[TrainingExample]:
 
 def log_of(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "training.csv")
+
+
+def merged(data: list[TrainingExample], budget: int = 10_000) -> list[LabelledTree]:
+    return labelled_trees(data, budget)
 
 
 # ---------------------------------------------------------------- training
@@ -132,7 +137,9 @@ def test_log_contains_the_mean_loss_of_its_steps(trained):
 
 
 def test_learning_rate_warms_up_and_falls_to_its_last_step(data):
-    schedule = Schedule.of(data, run_config("bce"), TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25}))
+    schedule = Schedule.of(
+        merged(data, TRAINING.batch_tokens), run_config("bce"), TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25})
+    )
     rates = [schedule.learning_rate_at(step) for step in range(schedule.steps)]
     top = rates.index(max(rates))
     assert max(rates) == TRAINING.learning_rate and all(rate > 0 for rate in rates)
@@ -142,7 +149,7 @@ def test_learning_rate_warms_up_and_falls_to_its_last_step(data):
 def test_learning_rate_warms_up_with_the_logarithm_of_the_step(data):
     """DeepSpeed's WarmupDecayLR with warmup_type log: log(step + 1) / log(warmup steps), then (total - step) / (total - warmup)."""
     training = TRAINING.model_copy(update={"epochs": 10.0, "warmup_share": 0.25, "warmup_type": "log"})
-    schedule = Schedule.of(data, run_config("bce"), training)
+    schedule = Schedule.of(merged(data, TRAINING.batch_tokens), run_config("bce"), training)
     rates = [schedule.learning_rate_at(step) / TRAINING.learning_rate for step in range(schedule.steps)]
     rising = [np.log(step + 1) / np.log(schedule.warmup) for step in range(schedule.warmup)]
     left = schedule.steps - schedule.warmup
@@ -157,15 +164,28 @@ def test_log_warm_up_of_few_steps():
 # ---------------------------------------------------------------- batches
 
 
-def made_up(lengths: list[tuple[int, int]]) -> list[TrainingExample]:
-    """Examples with these numbers of steps and tokens."""
+def made_up(lengths: list[tuple[int, int]], questions: int = 3) -> list[TrainingExample]:
+    """Examples with these numbers of steps and tokens per step; those of a question begin with the same tokens."""
     return [
         TrainingExample(
+            f"question {place % questions}",
             Encoded(tuple(range(steps * tokens)), tuple(range(tokens - 1, steps * tokens, tokens))),
             tuple(float(place % 2) for place in range(steps)),
         )
-        for steps, tokens in lengths
+        for place, (steps, tokens) in enumerate(lengths)
     ]
+
+
+def example(question: str, tokens: tuple[int, ...], ends: tuple[int, ...], labels: tuple[float, ...]) -> TrainingExample:
+    return TrainingExample(question, Encoded(tokens, ends), labels)
+
+
+def inside(trees: list[LabelledTree]) -> list[TrainingExample]:
+    return [one for tree in trees for one in tree.examples]
+
+
+def in_order(data: list[TrainingExample]) -> list[TrainingExample]:
+    return sorted(data, key=lambda one: (one.question, one.encoded.tokens, one.labels, one.encoded.step_ends))
 
 
 shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, max_size=40)
@@ -174,72 +194,94 @@ shapes = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 12)), min_size=1, 
 @given(shapes=shapes, budget=st.integers(1, 300), seed=st.integers(0, 10))
 @hypothesis_settings(max_examples=60, deadline=None)
 def test_epoch_contains_every_example_once_within_the_budget(shapes, budget, seed):
-    examples = made_up(shapes)
-    groups = batches(examples, budget, np.random.default_rng(seed))
-    assert sorted(index for group in groups for index in group) == list(range(len(examples)))
+    data = made_up(shapes)
+    trees = merged(data, budget)
+    groups = batches(trees, budget, np.random.default_rng(seed))
+    assert in_order([one for group in groups for one in inside(group)]) == in_order(data)
     for group in groups:
-        width = max(len(examples[index].encoded.tokens) for index in group)
-        assert len(group) == 1 or len(group) * width <= budget
-        assert collate(examples, group, 0).tokens.shape == (len(group), width)
+        assert len(group) == 1 or sum(len(one.encoded.tokens) for one in inside(group)) <= budget
+        assert collate(group).tokens.shape == (1, sum(len(tree.tree.tokens) for tree in group))
+        assert collate(group).labels.shape[0] == len(inside(group))
 
 
-def test_example_longer_than_the_budget_comes_alone():
-    groups = batches(made_up([(1, 4), (9, 12), (1, 4)]), 10, np.random.default_rng(0))
-    assert sorted(map(sorted, groups)) == [[0, 2], [1]]
+def test_solution_longer_than_the_budget_comes_alone():
+    data = made_up([(1, 4), (9, 12), (1, 4)])
+    groups = batches(merged(data, 10), 10, np.random.default_rng(0))
+    assert sorted(sorted(len(one.encoded.tokens) for one in inside(group)) for group in groups) == [[4, 4], [108]]
+
+
+def test_a_tree_contains_solutions_of_one_question_and_each_token_once():
+    three = [example("one", (1, 2, 3, 4, end), (4,), (1.0,)) for end in (7, 8, 9)]
+    (tree, other) = merged([three[2], example("two", (1, 2, 3, 4, 7), (4,), (0.0,)), three[0], three[1], three[1]])
+    assert sorted(tree.tree.tokens) == [1, 2, 3, 4, 7, 8, 9] and other.tree.tokens == [1, 2, 3, 4, 7]
+    assert [one.encoded.tokens[-1] for one in tree.examples] == [7, 8, 8, 9]
+
+
+@given(shapes=shapes, budget=st.integers(1, 300))
+@hypothesis_settings(max_examples=60, deadline=None)
+def test_several_solutions_of_a_tree_are_at_most_a_quarter_of_a_batch(shapes, budget):
+    for tree in merged(made_up(shapes), budget):
+        assert len(tree.examples) == 1 or sum(len(one.encoded.tokens) for one in tree.examples) <= budget / 4
 
 
 def test_epochs_differ_and_a_seed_fixes_them():
-    examples = made_up([(1 + place % 3, 5) for place in range(60)])
+    trees = merged([example(f"question {place}", (place, *range(100, 104)), (4,), (1.0,)) for place in range(60)])
 
     def first(seed: int, count: int) -> list[list[int]]:
-        found = stream(examples, 60, 0, seed)
-        return [[int(ends.sum()), *batch.tokens.shape] for batch, _ in zip(found, range(count)) for ends in batch.step_ends]
-
-    def order(seed: int, epoch: int) -> list[list[int]]:
-        return batches(examples, 60, np.random.default_rng([seed, epoch]))
+        return [[one.tree.tokens[0] for one in batch] for batch, _ in zip(stream(trees, 60, seed), range(count))]
 
     assert first(0, 30) == first(0, 30)
-    assert order(0, 0) == order(0, 0)
-    assert order(0, 0) != order(0, 1) and order(0, 0) != order(1, 0)
+    assert first(0, 5) != first(1, 5)
+    epochs = first(0, 10)
+    assert epochs[:5] != epochs[5:]
+    for epoch in (epochs[:5], epochs[5:]):
+        assert sorted(question for batch in epoch for question in batch) == list(range(60))
 
 
 @given(shapes=shapes, budget=st.integers(20, 200))
 @hypothesis_settings(max_examples=40, deadline=None)
 def test_trajectory_weighs_the_same_whatever_its_length(shapes, budget):
-    examples = made_up(shapes)
-    seen, weight = torch.zeros(len(examples)), 0.0
-    for group in batches(examples, budget, np.random.default_rng(0)):
-        labels = collate(examples, group, 0).labels
-        total, batch_weight = reduce(torch.ones(len(group)), labels, "trajectory")
-        assert float(total) == float(batch_weight) == len(group)
-        for place, index in enumerate(group):
-            seen[index] += float(reduce(torch.eye(len(group))[place], labels, "trajectory")[0])
-        weight += float(batch_weight)
-    assert weight == len(examples) and seen.tolist() == [1.0] * len(examples)
+    data, weight = made_up(shapes), 0.0
+    for group in batches(merged(data, budget), budget, np.random.default_rng(0)):
+        labels = collate(group).labels
+        for row in torch.eye(len(labels)):
+            assert [float(found) for found in reduce(row, labels, "trajectory")] == [1.0, len(labels)]
+        weight += len(labels)
+    assert weight == len(data)
 
 
 def test_trajectory_may_weigh_its_steps():
-    examples = made_up([(1, 4), (5, 2), (3, 3)])
-    labels = collate(examples, [0, 1, 2], 0).labels
+    data = made_up([(1, 4), (5, 2), (3, 3)])
+    labels = collate(merged(data)).labels
     assert [float(reduce(row, labels, "step")[0]) for row in torch.eye(3)] == [1.0, 5.0, 3.0]
 
 
 @pytest.mark.parametrize("weighting", ["trajectory", "step"])
 def test_weight_of_an_average_batch(weighting, data):
     config = TRAINING.model_copy(update={"weighting": weighting})
-    groups = batches(data, config.batch_tokens, np.random.default_rng(5))
-    labels = [collate(data, group, 0).labels for group in groups]
+    trees = merged(data, config.batch_tokens)
+    groups = batches(trees, config.batch_tokens, np.random.default_rng(0))
+    labels = [collate(group).labels for group in groups]
     weights = [float(reduce(torch.zeros(len(each)), each, weighting)[1]) for each in labels]
     assert len(groups) > 1
-    assert Schedule.of(data, run_config("bce"), config).weight_per_step == pytest.approx(sum(weights) / len(groups))
+    assert Schedule.of(trees, run_config("bce"), config).weight_per_step == pytest.approx(sum(weights) / len(groups))
 
 
-def test_padding_carries_no_label():
-    examples = made_up([(1, 4), (3, 4)])
-    batch = collate(examples, [0, 1], 99)
-    assert batch.tokens.tolist() == [[0, 1, 2, 3] + [99] * 8, list(range(12))]
-    assert batch.labels.tolist() == [[0.0, IGNORED, IGNORED], [0.0, 1.0, 0.0]]
-    assert batch.step_ends[1].tolist() == [3, 7, 11]
+def test_a_batch_by_hand():
+    data = [
+        example("one", (5, 6, 7, 8), (2, 3), (1.0, 0.0)),
+        example("one", (5, 6, 9), (2,), (0.5,)),
+        example("one", (5, 6, 9), (2,), (0.25,)),
+        example("two", (3, 4), (1,), (1.0,)),
+    ]
+    batch = collate(merged(data))
+    no = IGNORED
+    assert batch.tokens.tolist() == [[5, 6, 7, 8, 9, 3, 4]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 2, 0, 1]]
+    assert batch.step_ends[:, 0].tolist() == [2, 4, 4, 6] and batch.step_ends[0, 1] == 3
+    assert batch.labels.tolist() == [[1.0, 0.0], [0.5, no], [0.25, no], [1.0, no]]
+    sees = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [5], [5, 6]]
+    assert [row.nonzero().flatten().tolist() for row in batch.sees()] == sees
 
 
 def test_solution_without_steps_is_left_out(tables, policy):
@@ -252,28 +294,66 @@ def test_solution_without_steps_is_left_out(tables, policy):
 # ---------------------------------------------------------------- scores
 
 
-@pytest.mark.parametrize("pad", [0, 7])
-def test_padding_never_changes_a_score(pad, learned):
-    model = load_reward_model(learned)[0]
-    rows = made_up([(1, 3), (9, 12), (4, 5), (2, 17), (1, 1), (12, 2)])
-    padded = collate(rows, range(len(rows)), pad)
-    with torch.no_grad():
-        together = scores_at(model, padded.tokens % model.config.vocab_size, padded.step_ends)
-        for place, row in enumerate(rows):
-            alone = collate(rows, [place], pad)
-            one = scores_at(model, alone.tokens % model.config.vocab_size, alone.step_ends)[0]
-            assert together[place, : len(row.labels)] == pytest.approx(one, abs=1e-5)
-    assert together.std() > 1e-2
+def plain_scores(model: Any, one: TrainingExample) -> torch.Tensor:
+    """The step logits of a solution that is read alone, by plain `transformers`; shape [steps]."""
+    return model(input_ids=torch.tensor([one.encoded.tokens])).logits[0, list(one.encoded.step_ends), 0]
 
 
-def test_padding_never_changes_the_score_of_a_solution(data, learned):
+def test_scores_of_a_batch_are_those_of_each_solution_alone(data, learned):
     model = load_reward_model(learned)[0]
-    padded = collate(data, range(len(data)), 0)
+    trees = merged(data)
+    assert sum(len(tree.tree.tokens) for tree in trees) < 0.8 * sum(len(one.encoded.tokens) for one in data)
     with torch.no_grad():
-        together = scores_at(model, padded.tokens, padded.step_ends)
-        for place, row in enumerate(data):
-            one = scores_at(model, torch.tensor([row.encoded.tokens]), torch.tensor([row.encoded.step_ends]))[0]
-            assert together[place, : len(row.labels)] == pytest.approx(one, abs=1e-5)
+        together = scores_of(model, collate(trees))
+        for row, one in zip(together, inside(trees)):
+            assert row[: len(one.labels)].numpy() == pytest.approx(plain_scores(model, one).numpy(), abs=1e-5)
+
+
+def sliding_model(window: int) -> Any:
+    """A model in which the first layer has a sliding window, and the second has none."""
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=64, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1,
+        head_dim=16, sliding_window=window, num_labels=1, attn_implementation="eager", initializer_range=0.3,
+        classifier_dropout=0.0,
+    )  # fmt: skip
+    return AutoModelForTokenClassification.from_config(config)
+
+
+@pytest.mark.parametrize("kind", ["llama", "sliding"])
+@pytest.mark.parametrize("loss", ["pqm", "bce"])
+@pytest.mark.parametrize("weighting", ["trajectory", "step"])
+def test_loss_and_gradient_are_those_of_solutions_read_alone(kind, loss, weighting, data, learned):
+    if kind == "llama":
+        model, solutions = load_reward_model(learned)[0], data
+    else:
+        model, random = sliding_model(5), np.random.default_rng(0)
+        prompts = [tuple(random.integers(64, size=8)) for _ in range(3)]
+        texts = [prompts[place % 3] + tuple(random.integers(2, size=1 + place % 7) + 20) for place in range(20)]
+        solutions = [
+            example(f"{place % 3}", tuple(map(int, text)), (7, len(text) - 1), (1.0, float(place % 2)))
+            for place, text in enumerate(texts)
+        ]
+    solutions = [*solutions, solutions[0], solutions[0]]  # duplicates count, too
+    function = loss_of(run_config(loss)).bind(run_config(loss).loss_settings)
+
+    def gradients(total: torch.Tensor) -> torch.Tensor:
+        return torch.cat([one.flatten() for one in torch.autograd.grad(total, list(model.parameters()))])
+
+    alone = [
+        reduce(function(plain_scores(model, one)[None], torch.tensor([one.labels])), torch.tensor([one.labels]), weighting)
+        for one in solutions
+    ]
+    totals, weights = (torch.stack(one) for one in zip(*alone))
+    expected, expected_gradient = (totals.sum() / weights.sum()).item(), gradients(totals.sum() / weights.sum())
+    found, found_gradient = 0.0, torch.zeros_like(expected_gradient)
+    for group in batches(merged(solutions, 400), 400, np.random.default_rng(0)):
+        batch = collate(group)
+        total, _ = reduce(function(scores_of(model, batch), batch.labels), batch.labels, weighting)
+        found += (total / weights.sum()).item()
+        found_gradient += gradients(total / weights.sum())
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert float((found_gradient - expected_gradient).norm()) <= 1e-5 * float(expected_gradient.norm())
 
 
 def test_scored_positions_are_the_step_ends(data, policy, tables):
@@ -294,14 +374,14 @@ def test_head_has_a_bias_and_dropout_if_the_study_says_so(policy, data):
     model, _ = reward_model(policy, seed=0, dropout=0.5, bias=True)
     plain, _ = reward_model(policy, seed=0)
     assert model.score.bias.shape == (1,)
-    batch = collate(data, range(4), 0)
+    one = data[0]
+    batch = collate(merged([one]))
     with torch.no_grad():
         model.score.bias.fill_(2.0)
-        hidden = plain.base_model(input_ids=batch.tokens).last_hidden_state
-        expected = hidden[torch.arange(4)[:, None], batch.step_ends] @ plain.score.weight[0] + 2.0
-        assert torch.allclose(scores_at(model.eval(), batch.tokens, batch.step_ends), expected, atol=1e-6)
+        expected = plain_scores(plain, one)[None] + 2.0
+        assert torch.allclose(scores_of(model.eval(), batch), expected, atol=1e-6)
         model.train()
-        drawn = torch.stack([scores_at(model, batch.tokens, batch.step_ends) for _ in range(2000)])
+        drawn = torch.stack([scores_of(model, batch) for _ in range(2000)])
     assert (drawn[0] != drawn[1]).all()
     assert torch.allclose(drawn.mean(dim=0), expected, atol=5 * float(drawn.std(dim=0).max()) / 2000**0.5)
 
@@ -311,9 +391,9 @@ def test_trained_head_keeps_its_bias_and_scores_without_dropout(trained, data):
     assert checkpoint_hash(folder) != checkpoint_hash(trained("bce", head_bias=True))
     model = load_reward_model(folder)[0]
     assert model.score.bias.item() != 0
-    batch = collate(data, range(4), 0)
+    batch = collate(merged(data[:4]))
     with torch.no_grad():
-        first, second = (scores_at(model, batch.tokens, batch.step_ends) for _ in range(2))
+        first, second = (scores_of(model, batch) for _ in range(2))
     assert torch.equal(first, second)
 
 
@@ -328,7 +408,7 @@ def test_checkpoint_loads_with_plain_transformers(learned, data):
     assert tokenizer.decode(tokenizer(prompt, add_special_tokens=False)["input_ids"]) == prompt
     with torch.no_grad():
         plain = model(input_ids=torch.tensor([one.tokens])).logits[0, list(one.step_ends), 0]
-        ours = scores_at(model, torch.tensor([one.tokens]), torch.tensor([one.step_ends]))[0]
+        ours = scores_of(model, collate(merged(data[:1])))[0]
     assert plain == pytest.approx(ours, abs=1e-5)
 
 

@@ -7,7 +7,7 @@ import pytest
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from .conftest import ROOT, Project
+from .conftest import ROOT, Project, copy_project
 
 STAGE_FILES = sorted(path.stem for path in (ROOT / "workflow/rules").glob("*.smk") if path.stem != "common")
 STUDIES = ["tiny", "demo", "gpu", "paper"]
@@ -36,6 +36,11 @@ def test_the_snakefile_is_short_and_includes_every_rule_file() -> None:
     lines = (ROOT / "Snakefile").read_text().splitlines()
     assert len(lines) <= 40
     assert {re.search(r"(\w+)\.smk", line)[1] for line in lines if line.startswith("include")} == {*STAGE_FILES, "common"}
+
+
+def test_the_study_is_read_once_although_every_rule_file_includes_it(tmp_path: Path) -> None:
+    output = copy_project(tmp_path).run("snakemake", "-n", "--quiet", "host", "--config", "study=tiny")
+    assert output.count("params.yaml is extended") == 1
 
 
 @pytest.mark.parametrize("study", STUDIES)

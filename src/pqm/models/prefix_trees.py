@@ -4,8 +4,7 @@ The solutions are merged into trees of tokens (prefix trees). A tree is read as 
 only to the question and to its ancestors, so the result is the same as for reading each solution alone.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -16,7 +15,7 @@ from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
 from pqm.models.reward_model import Encoded, head, step_logits
-from pqm.models.tree_attention import Groups, Piece, group, tree_attention
+from pqm.models.tree_attention import Groups, Piece, group, takes_attention, tree_attention
 
 
 @dataclass
@@ -49,6 +48,21 @@ class PrefixTree:
         self.depths += range(depth, len(tokens))
         path += added
         self.paths[solution] = path
+
+    def pieces(self, start: int, question: Sequence[int] = ()) -> list[Piece]:
+        """The tokens that each solution adds, in a row of tokens.
+
+        Args:
+            start: the place of node 1 in the row.
+            question: the places of the question's tokens, if they are no nodes of the tree.
+        """
+        pieces, end = [], start
+        for path in self.paths.values():
+            places = np.array(path, dtype=np.int64) + start - 1
+            if len(places) and places[-1] >= end:
+                pieces.append(Piece(end, int(places[-1]) + 1, np.concatenate([np.array(question, dtype=np.int64), places])))
+                end = pieces[-1].end
+        return pieces
 
     def sees(self) -> Tensor:
         """Whether a node (row) attends to a node (column): itself and its ancestors. Shape [nodes, nodes]."""
@@ -122,39 +136,42 @@ def _trees(solutions: Sequence[Encoded], prompt_tokens: int, size: int) -> list[
 
 def _batch(tree: PrefixTree, prompt: tuple[int, ...], budget: int) -> TreeBatch:
     length = len(prompt)
-    pieces, end = [Piece(0, length, np.arange(length))], length
-    for path in tree.paths.values():
-        places = np.array(path, dtype=np.int64) + length - 1  # node 0 is the question's last token
-        if len(path) and places[-1] >= end:
-            pieces.append(Piece(end, int(places[-1]) + 1, np.concatenate([np.arange(length), places])))
-            end = pieces[-1].end
+    pieces = [Piece(0, length, np.arange(length)), *tree.pieces(length, range(length))]
     tokens = torch.tensor([[*prompt, *tree.tokens]])
     positions = torch.cat([torch.arange(length), torch.tensor(tree.depths, dtype=torch.long) + length]).unsqueeze(0)
     return TreeBatch(tree, tokens, positions, group(pieces, budget))
 
 
+def read_row(model: PreTrainedModel, tokens: Tensor, positions: Tensor, groups: Groups, sees: Callable[[], Tensor]) -> Tensor:
+    """The last hidden states of a row of tokens, shape [tokens, hidden].
+
+    Args:
+        tokens, positions: shape [1, tokens].
+        groups: what attends together.
+        sees: whether a token (row) attends to a token (column), shape [tokens, tokens]; called for models with an attention
+            function of their own, which need a mask.
+    """
+    tokens, positions = tokens.to(model.device), positions.to(model.device)
+    masks = None
+    if not takes_attention(model):
+        mask = torch.zeros(sees().shape, dtype=model.dtype).masked_fill_(~sees(), float("-inf"))[None, None].to(model.device)
+        masks = masks_by_layer(layer_windows(model), mask, positions, positions)
+    with tree_attention(model, groups):
+        output = model.base_model(input_ids=tokens, position_ids=positions, attention_mask=masks, use_cache=False)
+    return cast(Tensor, output.last_hidden_state[0])
+
+
 def read_trees(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTree, Tensor]]:
     """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden]."""
+    prompt = len(trees.prompt)
     for batch in trees.batches:
-        tokens, positions = batch.tokens.to(model.device), batch.positions.to(model.device)
-        grouped = model._supports_attention_backend  # an attention function can be given to the model
-        with tree_attention(model, batch.groups) if grouped else nullcontext():
-            output = model.base_model(
-                input_ids=tokens,
-                position_ids=positions,
-                attention_mask=None if grouped else _masks(model, batch.tree, positions),
-                use_cache=False,
-            )
-        yield batch.tree, output.last_hidden_state[0, len(trees.prompt) - 1 :]
 
+        def sees(tree: PrefixTree = batch.tree) -> Tensor:
+            sees = torch.ones(prompt + len(tree.tokens), prompt + len(tree.tokens), dtype=torch.bool).tril()
+            sees[prompt:, prompt:] = tree.sees()
+            return sees
 
-def _masks(model: PreTrainedModel, tree: PrefixTree, positions: Tensor) -> Tensor | dict[str, Tensor]:
-    """The attention masks of a row, for a model with an attention function of its own."""
-    prompt, row = positions.shape[1] - len(tree.tokens), positions.shape[1]
-    sees = torch.ones(row, row, dtype=torch.bool).tril()
-    sees[prompt:, prompt:] = tree.sees()
-    mask = torch.zeros(1, 1, row, row, dtype=model.dtype).masked_fill_(~sees, float("-inf")).to(model.device)
-    return masks_by_layer(layer_windows(model), mask, positions, positions)
+        yield batch.tree, read_row(model, batch.tokens, batch.positions, batch.groups, sees)[prompt - 1 :]
 
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:

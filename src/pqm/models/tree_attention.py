@@ -114,26 +114,28 @@ class TreeAttention:
         self._own: str = config._attn_implementation
         self._kinds: Sequence[str] = get_layer_types_and_kwargs(config)[0]
         self._outputs = groups.outputs.to(device)
+        self._queries, self._keys = (
+            torch.cat([getattr(one, name).flatten() for one in groups.groups]).to(device) for name in ("queries", "keys")
+        )
         self._groups = []
         for one in groups.groups:
             positions, texts = one.positions.to(device), torch.arange(one.keys.shape[1], device=device)[None]
             # Padding after a text has later positions than the piece. Padding after a piece is computed and then left out.
             later = texts[:, None, None, :] > positions[:, None, :, None]
             mask = torch.zeros(later.shape, dtype=model.dtype, device=device).masked_fill_(later, float("-inf"))
-            masks = masks_by_layer(windows, mask, positions, texts)
-            self._groups.append((one.queries.to(device), one.keys.to(device), masks))
+            self._groups.append((one.queries.shape, one.keys.shape, masks_by_layer(windows, mask, positions, texts)))
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **options: Any
     ) -> tuple[Tensor, None]:
         """The attention of the row; shapes [1, heads, tokens, size] to [1, tokens, heads, size]."""
-        tokens, outputs = [one[0].transpose(0, 1) for one in (query, key, value)], []
         if self._own == "sdpa":
-            repeats = query.shape[1] // key.shape[1]
-            tokens[1:] = [one.repeat_interleave(repeats, dim=1) for one in tokens[1:]]
-        for queries, keys, masks in self._groups:
+            key, value = (one.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for one in (key, value))
+        queries = self._rows(query, self._queries, [one[0] for one in self._groups])
+        keys, values = (self._rows(one, self._keys, [one[1] for one in self._groups]) for one in (key, value))
+        outputs = []
+        for q, k, v, (_, _, masks) in zip(queries, keys, values, self._groups):
             mask = masks if isinstance(masks, Tensor) else masks[self._kinds[module.layer_idx]]
-            q, k, v = [_rows(one, places) for one, places in zip(tokens, (queries, keys, keys))]
             if self._own == "sdpa":
                 found = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=options.get("scaling")).transpose(1, 2)
             else:
@@ -141,17 +143,29 @@ class TreeAttention:
             outputs.append(found.flatten(0, 1))
         return torch.cat(outputs).index_select(0, self._outputs).unsqueeze(0), None
 
+    @staticmethod
+    def _rows(tokens: Tensor, places: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+        """The tokens of each group, selected at once; shape [1, heads, tokens, size] to [rows, heads, places, size] each."""
+        size = tokens.shape[-1]
+        selected = tokens[0].transpose(0, 1).flatten(1).index_select(0, places).split([rows * width for rows, width in shapes])
+        return [one.view(*shape, -1, size).transpose(1, 2) for one, shape in zip(selected, shapes)]
 
-def _rows(tokens: Tensor, places: Tensor) -> Tensor:
-    """The tokens at some places; shapes [tokens, heads, size] and [rows, places] to [rows, heads, places, size]."""
-    found = tokens.flatten(1).index_select(0, places.flatten())
-    return found.view(*places.shape, *tokens.shape[1:]).transpose(1, 2)
+
+def takes_attention(model: PreTrainedModel) -> bool:
+    """Whether an attention function can be given to a model; the others read a row with a mask."""
+    return bool(model._supports_attention_backend)
 
 
 @contextmanager
 def tree_attention(model: PreTrainedModel, groups: Groups) -> Iterator[None]:
-    """Let a model read the pieces of a row, each with its own text only."""
+    """Let a model read the pieces of a row, each with its own text only; no change for a model that does so already.
+
+    Layers that are computed again for a backward pass (activation checkpointing) need it, too.
+    """
     own = text_config(model)._attn_implementation
+    if own == NAME or not takes_attention(model):
+        yield
+        return
     AttentionInterface.register(NAME, TreeAttention(model, groups))
     model.config._attn_implementation = NAME
     try:

@@ -22,8 +22,9 @@ class TrainingConfig(Settings):
     weight_decay: float = Field(0.0, ge=0)
     clip: Positive = Field(description="Largest norm of the gradient.")
     batch_tokens: Count = Field(
-        description="Tokens per optimizer step, padding included. The rows are distributed over the processes, and each"
-        " process reads its rows in `accumulation` parts."
+        description="Tokens of the solutions per optimizer step, each with its question. Tokens that solutions of one question"
+        " share are read once: the solutions are merged into prefix trees. The trees are distributed over the processes, and each"
+        " process reads its trees in `accumulation` parts."
     )
     weighting: Literal["trajectory", "step"] = Field(
         description="Weight of a solution in the mean loss: 1 (`trajectory`) or its number of steps (`step`)."
@@ -34,5 +35,5 @@ class TrainingConfig(Settings):
     threads: Count = Field(1, description="CPU threads of a process.")
     validation: str = Field(description="Label set for validation.")
     accelerate: str | None = Field(None, description="Config file for `accelerate launch`. By default one process trains.")
-    accumulation: Count = Field(1, description="Parts in which a process reads its rows of a step. More parts need less memory.")
+    accumulation: Count = Field(1, description="Parts in which a process reads its trees of a step. More parts need less memory.")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="`bf16`: mixed precision with bfloat16.")

@@ -1,48 +1,80 @@
-"""Training batches from a label table: a token budget per batch, with rows of similar length together."""
+"""Training batches from a label table: prefix trees of labelled solutions, with a token budget per batch.
+
+Solutions of one question are merged by their common prefixes, with the question as the trunk, so a batch reads shared tokens once.
+A token attends only to its ancestors, so scores and gradients are the same as for reading each solution alone.
+"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
+from pqm.models.prefix_trees import PrefixTree
 from pqm.models.reward_model import Encoded, Encoder
+from pqm.models.tree_attention import Groups, group
 
-
-@dataclass
-class LabelledBatch:
-    """A padded batch.
-
-    Attributes:
-        tokens: shape [rows, tokens].
-        step_ends: position of each step's end, shape [rows, steps].
-        labels: shape [rows, steps]; `IGNORED` if there is no step.
-    """
-
-    tokens: Tensor
-    step_ends: Tensor
-    labels: Tensor
+# The solutions of a tree have at most this share of a batch's tokens, so that a batch contains several questions.
+LARGEST_SHARE = 1 / 4
 
 
 @dataclass(frozen=True)
 class TrainingExample:
     """One labelled solution."""
 
+    question: str
     encoded: Encoded
     labels: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class LabelledTree:
+    """Labelled solutions of one question, duplicates included, and the tree of their tokens."""
+
+    tree: PrefixTree
+    examples: list[TrainingExample]
+
+    @property
+    def size(self) -> int:
+        """The number of tokens of its solutions, each with the question. The tree has fewer, because they share tokens."""
+        return sum(len(one.encoded.tokens) for one in self.examples)
+
+
+@dataclass(frozen=True)
+class LabelledBatch:
+    """Trees one after the other in a row of tokens, and their solutions.
+
+    Attributes:
+        trees: the trees.
+        tokens, positions: of the row, shape [1, tokens].
+        groups: what attends together.
+        step_ends: the place in the row of each step's end, shape [solutions, steps].
+        labels: shape [solutions, steps]; `IGNORED` if there is no step.
+    """
+
+    trees: Sequence[LabelledTree]
+    tokens: Tensor
+    positions: Tensor
+    groups: Groups
+    step_ends: Tensor
+    labels: Tensor
+
+    def sees(self) -> Tensor:
+        """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
+        return torch.block_diag(*(labelled.tree.sees() for labelled in self.trees))
 
 
 def examples(labels: pd.DataFrame, encoder: Encoder, targets: str) -> list[TrainingExample]:
     """Encode the rows of a label table, with hard or soft targets; solutions without steps are skipped."""
     column = "labels" if targets == "hard" else "soft_labels"
     return [
-        TrainingExample(encoder(prompt, list(steps)), tuple(map(float, values)))
+        TrainingExample(prompt, encoder(prompt, list(steps)), tuple(map(float, values)))
         for prompt, steps, values in zip(labels["prompt"], labels["completions"], labels[column])
         if len(steps)
     ]
@@ -68,57 +100,65 @@ def expect_one_prompt_per_question(labels: pd.DataFrame, path: Path) -> None:
         raise PqmError(f"{path}: question_id {shortened(name)} has {number} prompts; expected an own id for each question")
 
 
-def batches(data: Sequence[TrainingExample], budget: int, random: np.random.Generator) -> list[list[int]]:
-    """The batches of one epoch, in random order: every example once, at most `budget` tokens per batch with padding.
+def labelled_trees(data: Sequence[TrainingExample], budget: int) -> list[LabelledTree]:
+    """Merge the solutions of each question into trees.
 
-    Examples are shuffled and then sorted by length. So the rows of a batch have similar lengths, and each epoch has different
-    batches. An example of more than `budget` tokens forms its own batch.
-
-    Returns:
-        The indices of each batch's examples.
+    Args:
+        budget: tokens of a batch; several solutions of a tree have at most `LARGEST_SHARE` of them.
     """
-    order = random.permutation(len(data))
-    order = order[np.argsort([len(data[index].encoded.tokens) for index in order], kind="stable")]
-    groups: list[list[int]] = [[]]
-    for index in order:
-        if groups[-1] and (len(groups[-1]) + 1) * len(data[index].encoded.tokens) > budget:
+    trees = []
+    in_order = sorted(data, key=lambda one: (one.question, one.encoded.tokens))
+    for _, solutions in groupby(in_order, key=lambda one: one.question):
+        trees.append(LabelledTree(PrefixTree(), []))
+        for one in solutions:
+            if trees[-1].examples and trees[-1].size + len(one.encoded.tokens) > budget * LARGEST_SHARE:
+                trees.append(LabelledTree(PrefixTree(), []))
+            trees[-1].tree.add(one.encoded, one.encoded.tokens)
+            trees[-1].examples.append(one)
+    return trees
+
+
+def batches(trees: Sequence[LabelledTree], budget: int, random: np.random.Generator) -> list[list[LabelledTree]]:
+    """The batches of one epoch: every tree once, in random order, with solutions of at most `budget` tokens per batch.
+
+    A solution of more than `budget` tokens forms its own batch.
+    """
+    groups: list[list[LabelledTree]] = [[]]
+    for index in random.permutation(len(trees)):
+        if groups[-1] and sum(tree.size for tree in groups[-1]) + trees[index].size > budget:
             groups.append([])
-        groups[-1].append(int(index))
-    random.shuffle(groups)
+        groups[-1].append(trees[index])
     return groups
 
 
-def collate(data: Sequence[TrainingExample], rows: Sequence[int], pad: int) -> LabelledBatch:
-    """Combine examples into a batch, padded on the right."""
-    chosen = [data[row] for row in rows]
-    width, steps = max(len(one.encoded.tokens) for one in chosen), max(len(one.labels) for one in chosen)
-    tokens = torch.full((len(chosen), width), pad)
-    ends = torch.zeros(len(chosen), steps, dtype=torch.long)
-    labels = torch.full((len(chosen), steps), float(IGNORED))
-    for row, one in enumerate(chosen):
-        tokens[row, : len(one.encoded.tokens)] = torch.tensor(one.encoded.tokens)
-        ends[row, : len(one.labels)] = torch.tensor(one.encoded.step_ends)
+def collate(trees: Sequence[LabelledTree]) -> LabelledBatch:
+    """Combine trees into a batch."""
+    starts = np.cumsum([0, *(len(labelled.tree.tokens) for labelled in trees)])
+    pieces = [piece for start, labelled in zip(starts, trees) for piece in labelled.tree.pieces(int(start))]
+    owners = [(start, labelled.tree, one) for start, labelled in zip(starts, trees) for one in labelled.examples]
+    ends = torch.zeros(len(owners), max(len(one.labels) for _, _, one in owners), dtype=torch.long)
+    labels = torch.full(ends.shape, float(IGNORED))
+    for row, (start, tree, one) in enumerate(owners):
+        nodes = tree.paths[one.encoded]
+        ends[row, : len(one.labels)] = torch.tensor([start + nodes[end] - 1 for end in one.encoded.step_ends])
         labels[row, : len(one.labels)] = torch.tensor(one.labels)
-    return LabelledBatch(tokens, ends, labels)
+    tokens = torch.tensor([[token for labelled in trees for token in labelled.tree.tokens]])
+    positions = torch.tensor([[depth for labelled in trees for depth in labelled.tree.depths]])
+    return LabelledBatch(trees, tokens, positions, group(pieces, budget=tokens.shape[1]), ends, labels)
 
 
-def parts(batch: LabelledBatch, count: int) -> list[LabelledBatch]:
-    """Split a batch into `count` parts with the same number of rows; rows without labels, which have no loss, fill them up.
+def parts(trees: Sequence[LabelledTree], count: int) -> list[LabelledBatch]:
+    """Split trees into `count` batches; a tree without labels, which has no loss, fills a part without trees.
 
     So every process has a part to read, because processes that share weights must run each forward pass together.
     """
-    missing = -len(batch.tokens) % count
-    filled = [
-        F.pad(item, (0, 0, 0, missing), value=value)
-        for item, value in ((batch.tokens, 0), (batch.step_ends, 0), (batch.labels, IGNORED))
-    ]
-    return [LabelledBatch(*rows) for rows in zip(*(item.chunk(count) for item in filled))]
+    blank = [replace(one, labels=(float(IGNORED),) * len(one.labels)) for one in trees[0].examples]
+    return [collate(trees[k::count] or [replace(trees[0], examples=blank)]) for k in range(count)]
 
 
-def stream(data: Sequence[TrainingExample], budget: int, pad: int, seed: int) -> Iterator[LabelledBatch]:
-    """An endless stream of batches, epoch after epoch, which depends only on `seed`."""
+def stream(trees: Sequence[LabelledTree], budget: int, seed: int) -> Iterator[list[LabelledTree]]:
+    """An endless stream of the trees of batches, epoch after epoch, which depends only on `seed`."""
     epoch = 0
     while True:
-        for rows in batches(data, budget, np.random.default_rng([seed, epoch])):
-            yield collate(data, rows, pad)
+        yield from batches(trees, budget, np.random.default_rng([seed, epoch]))
         epoch += 1

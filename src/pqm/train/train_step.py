@@ -1,5 +1,6 @@
 """One optimizer step, distributed over processes and accumulated in parts, and validation."""
 
+import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -17,11 +18,12 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import reduce
 from pqm.memory import fits
-from pqm.models.prefix_trees import build_prefix_trees, step_scores
+from pqm.models.prefix_trees import build_prefix_trees, read_row, step_scores
 from pqm.models.reward_model import Encoder, head
+from pqm.models.tree_attention import tree_attention
 from pqm.progress import say
 from pqm.study.training import TrainingConfig
-from pqm.train.data import LabelledBatch, parts
+from pqm.train.data import LabelledBatch, LabelledTree, parts
 
 Result = TypeVar("Result")
 
@@ -43,26 +45,17 @@ class AnyForward(nn.Module):
         return read(self.model, *arguments)
 
 
-def scores_at(model: PreTrainedModel, tokens: Tensor, step_ends: Tensor) -> Tensor:
-    """Step logits, shape [rows, steps]; with dropout before the head if the model is in training mode.
-
-    No attention mask is needed: rows are padded on the right and attention is causal, so scored positions never attend to
-    padding.
-
-    Args:
-        tokens: shape [rows, tokens].
-        step_ends: position of each step's end, shape [rows, steps].
-    """
-    hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state
-    at_ends = hidden.gather(1, step_ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-    at_ends = dropout(at_ends, model.config.classifier_dropout, model.training)
+def scores_of(model: PreTrainedModel, batch: LabelledBatch) -> Tensor:
+    """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
+    hidden = read_row(model, batch.tokens, batch.positions, batch.groups, batch.sees)
+    at_ends = dropout(hidden[batch.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
     return head(model)(at_ends).squeeze(-1)
 
 
 class TrainStep:
     """Makes one update per call.
 
-    The rows of a batch are distributed over processes and parts. The sum of the losses is divided by the weight of an average
+    The trees of a batch are distributed over processes and parts. The sum of the losses is divided by the weight of an average
     batch, not of this batch. So the update depends neither on the number of processes nor on the number of parts.
 
     Args:
@@ -85,7 +78,7 @@ class TrainStep:
         self._parts_file = cache.path / "parts"
         self.parts = int(self._parts_file.read_text()) if self._parts_file.exists() else training.accumulation
 
-    def __call__(self, batch: LabelledBatch, average_weight: float, told_to_stop: Callable[[], bool]) -> tuple[float, bool]:
+    def __call__(self, batch: list[LabelledTree], average_weight: float, told_to_stop: Callable[[], bool]) -> tuple[float, bool]:
         """Update the model.
 
         Args:
@@ -99,23 +92,25 @@ class TrainStep:
             PqmError: out of memory, see `_within_memory`.
         """
         accelerator = self.accelerator
-        sums = self._within_memory(lambda: self._gradients(batch, average_weight), len(batch.tokens) // accelerator.num_processes)
+        sums = self._within_memory(
+            lambda: self._gradients(batch, average_weight), math.ceil(len(batch) / accelerator.num_processes)
+        )
         accelerator.clip_grad_norm_(self.model.parameters(), self.training.clip)
         self.optimizer.step()
         total, weight, stop = accelerator.reduce(torch.cat([sums, sums.new_tensor([float(told_to_stop())])]), "sum")
         return float(total / weight.clamp(min=1)), bool(stop)
 
-    def _gradients(self, batch: LabelledBatch, average_weight: float) -> Tensor:
+    def _gradients(self, batch: list[LabelledTree], average_weight: float) -> Tensor:
         """Accumulate the gradients of the batch; the sums of this process's losses and weights, shape [2]."""
         accelerator, processes = self.accelerator, self.accelerator.num_processes
         self.model.train()
         self.model.zero_grad()
         accelerator.step, accelerator.gradient_accumulation_steps = 0, self.parts
-        sums = torch.zeros(2, device=accelerator.device)
+        sums, inner = torch.zeros(2, device=accelerator.device), accelerator.unwrap_model(self.model).model
         for part in parts(batch, self.parts * processes)[accelerator.process_index :: processes]:
-            tokens, ends, labels = (item.to(accelerator.device) for item in (part.tokens, part.step_ends, part.labels))
-            with accelerator.accumulate(self.model):
-                total, weight = reduce(self.loss(self.model(scores_at, tokens, ends), labels), labels, self.training.weighting)
+            labels = part.labels.to(accelerator.device)
+            with accelerator.accumulate(self.model), tree_attention(inner, part.groups):
+                total, weight = reduce(self.loss(self.model(scores_of, part), labels), labels, self.training.weighting)
                 # accelerate divides by the number of parts and takes the mean over processes, but we need sums
                 accelerator.backward(total * (self.parts * processes) / average_weight)
             sums += torch.stack([total, weight]).detach()
@@ -137,13 +132,16 @@ class TrainStep:
         processes uses twice the parts.
 
         Raises:
-            PqmError: one row at a time does not fit, or there are several processes.
+            PqmError: one tree at a time does not fit, or there are several processes.
         """
         while (result := fits(run)) is None:
             if self.parts >= most:
-                raise PqmError("out of memory with one solution at a time; use a larger device, or shard the weights (FSDP)")
+                raise PqmError(
+                    "out of memory with one tree of solutions at a time; lower batch_tokens, use a larger device, or shard the"
+                    " weights (FSDP)"
+                )
             self.parts *= 2
-            message = f"out of memory: each process now reads its rows of a step in {self.parts} parts"
+            message = f"out of memory: each process now reads its trees of a step in {self.parts} parts"
             with formats.whole_file(self._parts_file) as part:
                 part.write_text(str(self.parts))
             if self.accelerator.num_processes > 1:

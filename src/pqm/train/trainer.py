@@ -26,7 +26,16 @@ from pqm.solution_format import SolutionFormat
 from pqm.study.layout import RUN_FILE
 from pqm.study.runs import RunConfig
 from pqm.study.training import TrainingConfig
-from pqm.train.data import TrainingExample, batches, examples, expect_one_prompt_per_question, readable, stream
+from pqm.train.data import (
+    LabelledTree,
+    TrainingExample,
+    batches,
+    examples,
+    expect_one_prompt_per_question,
+    labelled_trees,
+    readable,
+    stream,
+)
 from pqm.train.model_card import LOG_FILE, model_card, training_facts
 from pqm.train.state import resume, save_state
 from pqm.train.train_step import AnyForward, TrainStep
@@ -65,10 +74,10 @@ class Schedule:
     weight_per_step: float
 
     @classmethod
-    def of(cls, data: list[TrainingExample], run: RunConfig, training: TrainingConfig) -> "Schedule":
-        """Compute the schedule of a run from its examples."""
-        per_epoch = len(batches(data, training.batch_tokens, np.random.default_rng(0)))
-        weights = [1 if training.weighting == "trajectory" else len(one.labels) for one in data]
+    def of(cls, trees: list[LabelledTree], run: RunConfig, training: TrainingConfig) -> "Schedule":
+        """Compute the schedule of a run from its labelled solutions."""
+        per_epoch = len(batches(trees, training.batch_tokens, np.random.default_rng(0)))
+        weights = [1 if training.weighting == "trajectory" else len(one.labels) for tree in trees for one in tree.examples]
         steps = max(1, round(per_epoch * training.epochs))
         warmup = round(steps * training.warmup_share)
         learning_rate = run.learning_rate or training.learning_rate
@@ -108,7 +117,8 @@ class Trainer:
             expect_trees_read_right(self.model, files.backbone, score_outputs)
         self.encoder = Encoder(self.tokenizer, self.format)
         self.data, self.held_out, self.left_out = self._read()
-        self.schedule = Schedule.of(self.data, run, training)
+        self.trees = labelled_trees(self.data, training.batch_tokens)
+        self.schedule = Schedule.of(self.trees, run, training)
 
     def _read(self) -> tuple[list[TrainingExample], pd.DataFrame, dict[str, int]]:
         """The training examples, the validation labels, and how many solutions of each are skipped as too long."""
@@ -137,22 +147,21 @@ class Trainer:
         """Train, and write the checkpoint, the training curve and the model card to the folder `output`.
 
         Raises:
-            PqmError: the loss is not finite (the message names output, seed and step), or memory is too small for one solution.
+            PqmError: the loss is not finite (the message names output, seed and step), or memory is too small for one tree.
             SystemExit: the process received SIGTERM; the state is saved.
         """
         optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.schedule.learning_rate, weight_decay=self.training.weight_decay
+            self.model.parameters(), lr=self.schedule.learning_rate, weight_decay=self.training.weight_decay, fused=True
         )
         prepared, optimizer = self.accelerator.prepare(AnyForward(self.model), optimizer)
         update = TrainStep(
             self.accelerator, prepared, optimizer, self.loss.bind(self.run.loss_settings), self.training, self.cache
         )
         state = resume(self.accelerator, self.cache)
-        pad = self.tokenizer.pad_token_id or 0  # any token, because scored positions never attend to padding
         steps = range(self.schedule.steps)
         shown = progress(steps, output.name, "step") if self.accelerator.is_main_process else steps
         with noticing_sigterm() as told_to_stop:
-            for step, batch in zip(shown, stream(self.data, self.training.batch_tokens, pad, self.seed)):
+            for step, batch in zip(shown, stream(self.trees, self.training.batch_tokens, self.seed)):
                 if step < state.step:
                     continue
                 for group in optimizer.param_groups:
