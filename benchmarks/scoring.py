@@ -7,6 +7,7 @@ import ctypes
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import bench
@@ -28,7 +29,11 @@ Scores = list[list[float]]
 
 @dataclass(frozen=True)
 class Case:
-    """Solutions of one prompt, a reward model, and a language model with the same body, whose logits the authors' loop computes."""
+    """Solutions of one prompt, a reward model, and a language model with the same body, whose logits the authors' loop computes.
+
+    Attributes:
+        goal: of the ratio to the authors' loop.
+    """
 
     name: str
     note: str
@@ -36,6 +41,7 @@ class Case:
     language_model: PreTrainedModel
     solutions: Sequence[Encoded]
     repeats: int
+    goal: str
 
     def authors_loop(self) -> Scores:
         """One solution at a time, with the logits of every token, as `value_model.py` of the authors does it."""
@@ -102,16 +108,11 @@ def cases(count: int, folder: Path) -> list[Case]:
     qwen, language_model = Qwen2ForTokenClassification(config).eval(), Qwen2ForCausalLM(config).eval()
     tiny.model, language_model.model = model.base_model, qwen.base_model
     note = f"{source}; prompt of {PROMPT} tokens"
+    demo, own = f"{count} solutions, the demo's shape", f"{note}; width 96, 6 layers, 97 words"
+    peer, theirs = f"{count} solutions, Qwen2 shape", f"{note}; width 256, 4 layers, 151,936 words; one run"
     return [
-        Case(f"{count} solutions, the demo's shape", f"{note}; width 96, 6 layers, 97 words", model, tiny, solutions, 3),
-        Case(
-            f"{count} solutions, Qwen2 shape",
-            f"{note}; width 256, 4 layers, 151,936 words; one run",
-            qwen,
-            language_model,
-            solutions,
-            1,
-        ),
+        Case(demo, own, model, tiny, solutions, repeats=3, goal=""),
+        Case(peer, theirs, qwen, language_model, solutions, repeats=1, goal=">= 8"),
     ]
 
 
@@ -135,33 +136,16 @@ def compare(case: Case) -> list[Row]:
     }
     rates = [len(case.solutions) / seconds for seconds in bench.cpu_seconds(*ways.values(), repeats=case.repeats)]
     note = f"{case.note}; {bench.versions('torch', 'transformers')}"
-    rows = [
-        Row(
-            "scoring",
-            f"{case.name}: prefix trees against {name}",
-            rates[-1],
-            rate,
-            "solutions/CPU-s",
-            rates[-1] / rate,
-            goal,
-            note,
-        )
-        for name, rate, goal in zip(ways, rates[:-1], (">= 8", "", ""))
-    ]
+    row = partial(Row, "scoring")
     others = ", ".join(f"{name} {size:,.0f}" for name, size in zip(ways, memory[:-1]))
+    saved = memory[0] / memory[-1]
     return [
-        *rows,
-        Row("scoring", f"{case.name}: largest difference of a score", farthest["prefix trees"], None, "logit", None, "<= 1e-05"),
-        Row(
-            "scoring",
-            f"{case.name}: peak memory beyond the model",
-            memory[-1],
-            memory[0],
-            "MB",
-            memory[0] / memory[-1],
-            "",
-            others,
+        *(
+            row(f"{case.name}: prefix trees against {name}", rates[-1], rate, "solutions/CPU-s", rates[-1] / rate, goal, note)
+            for name, rate, goal in zip(ways, rates[:-1], (case.goal, "", ""))
         ),
+        row(f"{case.name}: largest difference of a score", farthest["prefix trees"], unit="logit", goal="<= 1e-05"),
+        row(f"{case.name}: peak memory beyond the model", memory[-1], memory[0], "MB", saved, note=others),
     ]
 
 

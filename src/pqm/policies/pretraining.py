@@ -21,7 +21,6 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models.error_detection_heads import HEADS, ErrorDetectionHeads
 from pqm.models.llama import fresh_llama
-from pqm.models.rms_norm import use_fast_norms
 from pqm.models.throughput import Throughput
 from pqm.policies.pretraining_loss import pretraining_loss
 from pqm.policies.pretraining_validation import head_aucs, pass_at_1
@@ -76,7 +75,6 @@ class Pretrainer:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         torch.manual_seed(config.seed)
         self.model = self._first_model(start)
-        use_fast_norms(self.model)
         self.heads = ErrorDetectionHeads(self.model.config.hidden_size)
         cast(nn.Module, self.model).to(self.device)
         self.heads.to(self.device)
@@ -113,7 +111,7 @@ class Pretrainer:
         """Run one phase, or the rest of it after an interruption."""
         corpus = Corpus(self.text, f"{self.config.seed} phase {index}", self.config.batch_tokens, phase)
         parameters = [*self.model.parameters(), *self.heads.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
         if self.progress.optimizer is not None:
             optimizer.load_state_dict(self.progress.optimizer)
         throughput = Throughput(self.model)
