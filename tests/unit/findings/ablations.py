@@ -51,14 +51,14 @@ def main_backbone(demo: Demo) -> Values | None:
     return says(*map(one, numbers), when=shape)
 
 
-def pqm_below_bce(demo: Demo) -> Values | None:
+def pqm_and_bce_from_weaker_backbones(demo: Demo) -> Values | None:
     pairs = [
         [demo.medium("backbones", benchmark, backbone=backbone, method=method) for method in ("bce", "pqm-zeta4")]
         for benchmark in BENCHMARKS
         for backbone in ("early", "language-model")
     ]
-    gaps = [bce["accuracy"] - pqm["accuracy"] for bce, pqm in pairs]
-    return says(*between(gaps), when=min(gaps) > 0 and all(map(overlap, pairs)))
+    gains = [pqm["accuracy"] - bce["accuracy"] for bce, pqm in pairs]
+    return says(*between(gains, 1), when=min(gains) < 0 < max(gains) and all(map(overlap, pairs)))
 
 
 def losses_agree(demo: Demo) -> Values | None:
@@ -77,17 +77,16 @@ def margins_agree(demo: Demo) -> Values | None:
     }
     values = {benchmark: {zeta: row["accuracy"] for zeta, row in part.items()} for benchmark, part in rows.items()}
     test, perturbed = (values[benchmark] for benchmark in BENCHMARKS)
-    order = min(perturbed, key=perturbed.__getitem__) == 0 and one(perturbed[8]) == one(perturbed[16]) == one(
-        max(perturbed.values())
-    )
-    best = max(test, key=test.__getitem__) == 0
-    numbers = one(perturbed[0]), one(perturbed[8]), one(test[0])
-    return says(*numbers, when=order and best and all(overlap(part.values()) for part in rows.values()))
+    highest, lowest = max(perturbed, key=perturbed.__getitem__), min(perturbed, key=perturbed.__getitem__)
+    order = max(test, key=test.__getitem__) == 0 and one(test[8]) == one(test[16]) == one(min(test.values()))
+    numbers = one(test[0]), one(test[8]), one(perturbed[2]), one(perturbed[4])
+    return says(*numbers, when=order and (highest, lowest) == (2, 4) and all(overlap(part.values()) for part in rows.values()))
 
 
 def margins_saturate(demo: Demo) -> Values | None:
     table = demo.csv("tables/margin_ablation").set_index(["method", "benchmark", "n"])["accuracy"]
-    return says(when=bool((table["pqm-zeta8"] - table["pqm-zeta16"]).abs().max() < 0.001))
+    farthest = 100 * float((table["pqm-zeta8"] - table["pqm-zeta16"]).abs().max())
+    return says(one(farthest), when=farthest < 0.5)
 
 
 def votes_and_models(demo: Demo) -> Values | None:
@@ -116,7 +115,7 @@ def aggregations_agree(demo: Demo) -> Values | None:
     shares = table["share"]
     orm = shares.index.get_level_values("method") == "orm"
     spread = (values.max(axis=1) - values.min(axis=1)).max()
-    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 2)
+    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 2.5)
 
 
 IN_RESULTS: list[Claim] = [
@@ -133,18 +132,18 @@ IN_RESULTS: list[Claim] = [
         main_backbone,
     ),
     (
-        "- From both weaker backbones PQM ends below BCE, by {} to {} points. This is one training seed, and the "
-        "intervals overlap.",
-        pqm_below_bce,
+        "- From the two weaker backbones, neither loss is better throughout: PQM minus BCE at n = 64 is between {} and {} points."
+        " This is one training seed, and the intervals overlap.",
+        pqm_and_bce_from_weaker_backbones,
     ),
     ("At n = 64 the three differ by at most {} points, and their intervals overlap widely.", losses_agree),
     (
-        "No margin is measurably better than another: all intervals overlap, and each number is of one training. On `perturbed`"
-        " accuracy at n = 64 is lowest without a margin ({} %) and highest with margins 8 and 16 ({} %); on `test` it is highest"
-        " without a margin ({} %).",
+        "No margin is measurably better than another: all intervals overlap, and each number is of one training. On `test`"
+        " accuracy at n = 64 is highest without a margin ({} %) and lowest with margins 8 and 16 ({} %); on `perturbed` it is"
+        " highest with margin 2 ({} %) and lowest with margin 4 ({} %).",
         margins_agree,
     ),
-    ("Margins 8 and 16 have the same accuracy within 0.1 points at every n.", margins_saturate),
+    ("Margins 8 and 16 have the same accuracy within {} points at every n.", margins_saturate),
     (
         "- Weighted votes are above self-consistency in every cell, for PQM and for BCE. They are above the reward "
         "model alone in {}"

@@ -83,7 +83,7 @@ def above_in_every_cell(demo: Demo) -> Values | None:
 def process_models_agree(demo: Demo) -> Values | None:
     values = [demo.mean(method) for method in PROCESS]
     best = {max(PROCESS, key=lambda method: demo.accuracy(method, cell)) for cell in demo.cells}
-    return says(*between(values, 1), when=max(values) - min(values) < 1 and len(best) > 1)
+    return says(*between(values, 1), when=max(values) - min(values) < 2 and len(best) > 1)
 
 
 def likelihood_is_best(demo: Demo) -> Values | None:
@@ -101,8 +101,8 @@ def falling_curves(demo: Demo) -> Values | None:
         (method, cell): demo.accuracy(method, cell, 8) - demo.accuracy(method, cell) for method in TRAINED for cell in demo.cells
     }
     falling = {key: fall for key, fall in falls.items() if fall > 0}
-    names = " and ".join(printed(method) for method in TRAINED if any(key[0] == method for key in falling))
-    return (falling and says(str(len(falls)), str(len(falling)), one(max(falling.values())), names)) or None
+    of_orm = sum(method == "orm" for method, _ in falling)
+    return (falling and says(str(len(falls)), str(len(falling)), one(max(falling.values())), str(of_orm))) or None
 
 
 def weak_self_consistency(demo: Demo) -> Values | None:
@@ -120,10 +120,9 @@ def widths(demo: Demo) -> Values | None:
 
 def tests_that_hold(demo: Demo) -> Values | None:
     tests = tests_over_all(demo)
-    below = [demo.difference("orm", reference) for reference in (LIKELIHOOD, "step-classifier")]
-    all_above = above_self_consistency(demo) is not None
-    numbers = str(tests["holds"].sum()), str(len(tests))
-    return says(*numbers, when=all_above and all(test["holds"] and test["difference"] < 0 for test in below))
+    below = demo.difference("orm", LIKELIHOOD)
+    true = above_self_consistency(demo) is not None and below["holds"] and below["difference"] < 0
+    return says(str(tests["holds"].sum()), str(len(tests)), when=true and tests["holds"].sum() == len(TRAINED) + 1)
 
 
 def below_the_likelihood(demo: Demo) -> Values | None:
@@ -138,8 +137,9 @@ def below_the_likelihood(demo: Demo) -> Values | None:
 
 
 def no_loss_differs_from_bce(demo: Demo) -> Values | None:
-    tests, orm = tests_over_all(demo), demo.difference("orm", "bce")
-    return says(when=not tests[tests["reference"] == "bce"]["holds"].any() and orm["high"] < 0)
+    tests = tests_over_all(demo)
+    of_bce = tests[tests["reference"] == "bce"]
+    return says(when=bool(((of_bce["low"] < 0) & (of_bce["high"] > 0) & ~of_bce["holds"]).all()))
 
 
 def no_model_differs_from_the_classifier(demo: Demo) -> Values | None:
@@ -158,7 +158,7 @@ def tests_in_cells(demo: Demo) -> Values | None:
 def published_gain(demo: Demo) -> Values | None:
     reported = pd.read_csv(ROOT / "config/reported.csv").set_index("method")["accuracy"]
     pqm, bce = 100 * reported["pqm-zeta4"], 100 * reported["bce"]
-    return says(one(pqm), one(bce), one(pqm - bce), when=float(detected(demo)[0]) < pqm - bce)
+    return says(one(pqm), one(bce), one(pqm - bce), when=abs(float(detected(demo)[0]) - (pqm - bce)) < 2)
 
 
 def readme_self_consistency(demo: Demo) -> Values | None:
@@ -252,14 +252,14 @@ IN_RESULTS: list[Claim] = [
         above_in_every_cell,
     ),
     (
-        "- The process reward models differ by less than a point: {} to {} %. Which one is best changes from cell to cell.",
+        "- The process reward models differ by less than two points: {} to {} %. Which one is best changes from cell to cell.",
         process_models_agree,
     ),
     ("is better than all of them: {} %. In {} of {} cells it is above the best trained method of that cell.", likelihood_is_best),
     ("- The backbone's step classifier is as good as the process reward models: {} %.", classifier_is_as_good),
     (
         "- Of the {} curves of trained methods (method and cell), {} fall from n = 8 to n = 64, by at most {} points. "
-        "They are of {}.",
+        "{} of these are of ORM.",
         falling_curves,
     ),
     (
@@ -270,7 +270,7 @@ IN_RESULTS: list[Claim] = [
     ("intervals, which are ±{} to ±{} points:", widths),
     (
         "- Over all cells together, {} of {} differences hold. Each trained method is above self-consistency. ORM is *below* the"
-        " backbone's likelihood and its step classifier.",
+        " backbone's likelihood.",
         tests_that_hold,
     ),
     (
@@ -280,9 +280,7 @@ IN_RESULTS: list[Claim] = [
         below_the_likelihood,
     ),
     (
-        "- No loss differs significantly from BCE. ORM's interval against BCE excludes 0, but the difference does not "
-        "hold after the"
-        " correction.",
+        "- No loss differs significantly from BCE, and every interval of these differences contains 0.",
         no_loss_differs_from_bce,
     ),
     ("- No process reward model differs significantly from the step classifier.", no_model_differs_from_the_classifier),
@@ -295,9 +293,7 @@ IN_RESULTS: list[Claim] = [
         lambda demo: says(*detected(demo)),
     ),
     (
-        "is larger: PQM has {} % and BCE {} %, {} points, as later works quote the paper. A gain of that size would be "
-        "detected over"
-        " all cells",
+        "is about as large: PQM has {} % and BCE {} %, {} points, as later works quote the paper.",
         published_gain,
     ),
 ]
