@@ -101,7 +101,7 @@ def test_an_aggregation(project: Project) -> None:
         ('AGGREGATIONS = ("min", "last", "product", "mean")', 'AGGREGATIONS = ("min", "last", "product", "mean", "max")'),
         (
             '    if aggregation == "last":',
-            '    if aggregation == "max":\n        return float(logits.max())\n    if aggregation == "last":',
+            '    if aggregation == "max":\n        return logits.max(axis=1)\n    if aggregation == "last":',
         ),
     )
     project.run("snakemake", "--cores", "2", "results/tiny/tables/aggregations.csv")
