@@ -34,7 +34,7 @@ from pqm.models.sampling import transformers_engine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig
 from pqm.study.runs import RunConfig
-from pqm.train.data import LabelledBatch, TrainingExample, labelled_trees, parts
+from pqm.train.data import LabelledRow, TrainingExample, labelled_trees, parts
 from pqm.train.train_step import TrainStep
 from pqm.train.trainer import Trainer, TrainingFiles
 
@@ -221,7 +221,7 @@ def test_stopped_sampling_loses_no_finished_shard(
 def full_above(trees: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of a model and a batch, on a device with memory for so many trees."""
 
-    def call(model: Any, batch: LabelledBatch) -> Any:
+    def call(model: Any, batch: LabelledRow) -> Any:
         if len(batch.trees) > trees:
             out_of_memory()
         return function(model, batch)

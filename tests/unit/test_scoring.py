@@ -142,6 +142,19 @@ def test_what_solutions_share_is_read_once(reward, tokenizer):
     assert len(beginnings) < sum(len(one.tokens) - prompt for one in encoded[:4]) < 4 * longest
 
 
+def test_the_last_mlp_reads_the_ends_of_steps_only(reward, tokenizer):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS]
+    mlp, read = reward.model.layers[-1].mlp, []
+    hook = mlp.down_proj.register_forward_pre_hook(lambda _, given: read.append(given[0].shape[1]))
+    try:
+        step_scores(reward, encoded, prompt_tokens(encoder), 10_000)
+    finally:
+        hook.remove()
+    assert read == [len({one.tokens[: end + 1] for one in encoded for end in one.step_ends})]
+    assert mlp(torch.ones(1, 50, mlp.down_proj.out_features)).any(dim=-1).all(), "afterwards it reads all tokens again"
+
+
 def test_without_room_for_two_solutions_each_is_read_alone(reward, tokenizer):
     encoder = Encoder(tokenizer, SolutionFormat())
     encoded = [encoder(QUESTION, steps) for steps in SOLUTIONS[:2]]

@@ -16,7 +16,7 @@ def orm(scores: Tensor, labels: Tensor) -> Tensor:
 
     from pqm.losses.common import steps
 
-    scores, counted = steps.as_float(scores), labels != steps.IGNORED
+    scores, counted = steps.as_float(scores), steps.counted(labels)
     last = counted.cumsum(dim=1).argmax(dim=1, keepdim=True)
     at_last, no_wrong = scores.gather(1, last).squeeze(1), labels.all(dim=1).to(scores.dtype)  # a label of 0 is false
     return torch.nn.functional.binary_cross_entropy_with_logits(at_last, no_wrong, counted.any(dim=1), reduction="none")

@@ -4,7 +4,8 @@ The solutions are merged into trees of tokens (prefix trees). A tree is read as 
 only to the question and to its ancestors, so the result is the same as for reading each solution alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
+from pqm.models.last_layer import only_at
 from pqm.models.reward_model import Encoded, head, step_logits
 from pqm.models.tree_attention import Groups, Piece, group, takes_attention, tree_attention
 
@@ -75,18 +77,38 @@ class PrefixTree:
 
 
 @dataclass(frozen=True)
-class TreeBatch:
-    """A tree after its question, which are read together as one row of tokens.
+class Row:
+    """Tokens that are read together as one row.
 
     Attributes:
-        tokens, positions: of the question and of each node, shape [1, tokens].
+        tokens, positions: shape [1, tokens].
         groups: what attends together.
+        ends: the places of all step ends, each once.
     """
 
-    tree: PrefixTree
     tokens: Tensor
     positions: Tensor
     groups: Groups
+    ends: Tensor
+
+    def sees(self) -> Tensor:
+        """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TreeRow(Row):
+    """A tree after its question."""
+
+    tree: PrefixTree
+
+    def sees(self) -> Tensor:
+        """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
+        length = self.tokens.shape[1]
+        prompt = length - len(self.tree.tokens)
+        sees = torch.ones(length, length, dtype=torch.bool).tril()
+        sees[prompt:, prompt:] = self.tree.sees()
+        return sees
 
 
 @dataclass(frozen=True)
@@ -96,12 +118,12 @@ class PrefixTrees:
     Attributes:
         solutions: in the given order, with duplicates; those without steps are in no tree.
         prompt: the question's tokens.
-        batches: the trees.
+        rows: the trees.
     """
 
     solutions: Sequence[Encoded]
     prompt: tuple[int, ...]
-    batches: list[TreeBatch]
+    rows: list[TreeRow]
 
 
 def build_prefix_trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> PrefixTrees:
@@ -109,7 +131,7 @@ def build_prefix_trees(solutions: Sequence[Encoded], prompt_tokens: int, budget:
 
     Args:
         solutions: solutions of one question, each with the question as its first `prompt_tokens` tokens.
-        budget: most tokens per batch; a batch contains at least one solution.
+        budget: most tokens per row; a row contains at least one solution.
 
     Raises:
         ValueError: the solutions have different prompts.
@@ -121,7 +143,7 @@ def build_prefix_trees(solutions: Sequence[Encoded], prompt_tokens: int, budget:
     if any(solution.tokens[:prompt_tokens] != prompt for solution in unique):
         raise ValueError("the solutions do not answer the same question; expected one common prompt")
     trees = _trees(unique, prompt_tokens, budget - prompt_tokens)
-    return PrefixTrees(solutions, prompt, [_batch(tree, prompt, budget) for tree in trees])
+    return PrefixTrees(solutions, prompt, [_row(tree, prompt, budget) for tree in trees])
 
 
 def _trees(solutions: Sequence[Encoded], prompt_tokens: int, size: int) -> list[PrefixTree]:
@@ -134,44 +156,50 @@ def _trees(solutions: Sequence[Encoded], prompt_tokens: int, size: int) -> list[
     return trees
 
 
-def _batch(tree: PrefixTree, prompt: tuple[int, ...], budget: int) -> TreeBatch:
+def _row(tree: PrefixTree, prompt: tuple[int, ...], budget: int) -> TreeRow:
     length = len(prompt)
     pieces = [Piece(0, length, np.arange(length)), *tree.pieces(length, range(length))]
     tokens = torch.tensor([[*prompt, *tree.tokens]])
     positions = torch.cat([torch.arange(length), torch.tensor(tree.depths, dtype=torch.long) + length]).unsqueeze(0)
-    return TreeBatch(tree, tokens, positions, group(pieces, budget))
+    ends = {length - 1 + path[end - length] for solution, path in tree.paths.items() for end in solution.step_ends}
+    return TreeRow(tokens, positions, group(pieces, budget), torch.tensor(sorted(ends)), tree)
 
 
-def read_row(model: PreTrainedModel, tokens: Tensor, positions: Tensor, groups: Groups, sees: Callable[[], Tensor]) -> Tensor:
+@contextmanager
+def reading(model: PreTrainedModel, row: Row, ends_only: bool) -> Iterator[None]:
+    """Let a model read a row of trees; no change for a model that does so already.
+
+    Layers that are computed again for a backward pass (activation checkpointing) need it, too.
+    """
+    with tree_attention(model, row.groups), only_at(model, row.ends if ends_only else None):
+        yield
+
+
+def read_row(model: PreTrainedModel, row: Row, ends_only: bool) -> Tensor:
     """The last hidden states of a row of tokens, shape [tokens, hidden].
 
     Args:
-        tokens, positions: shape [1, tokens].
-        groups: what attends together.
-        sees: whether a token (row) attends to a token (column), shape [tokens, tokens]; called for models with an attention
-            function of their own, which need a mask.
+        ends_only: whether only the states at step ends are used; the others may then be wrong.
     """
-    tokens, positions = tokens.to(model.device), positions.to(model.device)
+    tokens, positions = row.tokens.to(model.device), row.positions.to(model.device)
     masks = None
     if not takes_attention(model):
-        mask = torch.zeros(sees().shape, dtype=model.dtype).masked_fill_(~sees(), float("-inf"))[None, None].to(model.device)
+        hidden = ~row.sees()
+        mask = torch.zeros(hidden.shape, dtype=model.dtype).masked_fill_(hidden, float("-inf"))[None, None].to(model.device)
         masks = masks_by_layer(layer_windows(model), mask, positions, positions)
-    with tree_attention(model, groups):
+    with reading(model, row, ends_only):
         output = model.base_model(input_ids=tokens, position_ids=positions, attention_mask=masks, use_cache=False)
     return cast(Tensor, output.last_hidden_state[0])
 
 
-def read_trees(model: PreTrainedModel, trees: PrefixTrees) -> Iterator[tuple[PrefixTree, Tensor]]:
-    """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden]."""
-    prompt = len(trees.prompt)
-    for batch in trees.batches:
+def read_trees(model: PreTrainedModel, trees: PrefixTrees, ends_only: bool) -> Iterator[tuple[PrefixTree, Tensor]]:
+    """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden].
 
-        def sees(tree: PrefixTree = batch.tree) -> Tensor:
-            sees = torch.ones(prompt + len(tree.tokens), prompt + len(tree.tokens), dtype=torch.bool).tril()
-            sees[prompt:, prompt:] = tree.sees()
-            return sees
-
-        yield batch.tree, read_row(model, batch.tokens, batch.positions, batch.groups, sees)[prompt - 1 :]
+    Args:
+        ends_only: see `read_row`.
+    """
+    for row in trees.rows:
+        yield row.tree, read_row(model, row, ends_only)[len(trees.prompt) - 1 :]
 
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -183,7 +211,7 @@ def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def step_scores(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The step scores of each solution: logits, or running products if the checkpoint's config sets them."""
     scores: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in read_trees(model, trees):
+    for tree, hidden in read_trees(model, trees, ends_only=True):
         values = step_logits(score_outputs(model, hidden).float()).tolist()
         for solution, path in tree.paths.items():
             scores[solution] = [values[path[end - len(trees.prompt)]] for end in solution.step_ends]
@@ -209,7 +237,7 @@ def token_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def log_likelihoods(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The log likelihood of each solution up to the end of each step under a language model, given the prompt."""
     sums: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in read_trees(model, trees):
+    for tree, hidden in read_trees(model, trees, ends_only=False):
         logits = token_logits(model, hidden[tree.parents])
         gains = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(tree.tokens, device=logits.device).unsqueeze(1))
         nodes = gains.squeeze(1).double().cpu()

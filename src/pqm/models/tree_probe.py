@@ -34,8 +34,9 @@ def expect_trees_read_right(model: PreTrainedModel, folder: Path, outputs: Calla
         with narrow_windows(model):
             alone = {text: _plain(model, text) for text in texts}
             right = all(_near(outputs(model, hidden), logits) for hidden, logits in alone.values()) and all(
-                _near(hidden[[0, *path]], alone[solution.tokens][0][len(PROMPT) - 1 :])
-                for tree, hidden in read_trees(model, trees)
+                _near(hidden[[0, *path]][places], alone[solution.tokens][0][len(PROMPT) - 1 :][places])
+                for ends_only, places in ((False, slice(None)), (True, slice(-1, None)))
+                for tree, hidden in read_trees(model, trees, ends_only)
                 for solution, path in tree.paths.items()
             )
     except torch.OutOfMemoryError:

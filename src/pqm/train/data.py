@@ -16,9 +16,9 @@ from torch import Tensor
 
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
-from pqm.models.prefix_trees import PrefixTree
+from pqm.models.prefix_trees import PrefixTree, Row
 from pqm.models.reward_model import Encoded, Encoder
-from pqm.models.tree_attention import Groups, group
+from pqm.models.tree_attention import group
 
 # The solutions of a tree have at most this share of a batch's tokens, so that a batch contains several questions.
 LARGEST_SHARE = 1 / 4
@@ -47,21 +47,16 @@ class LabelledTree:
 
 
 @dataclass(frozen=True)
-class LabelledBatch:
-    """Trees one after the other in a row of tokens, and their solutions.
+class LabelledRow(Row):
+    """Trees one after the other, and their solutions.
 
     Attributes:
         trees: the trees.
-        tokens, positions: of the row, shape [1, tokens].
-        groups: what attends together.
         step_ends: the place in the row of each step's end, shape [solutions, steps].
         labels: shape [solutions, steps]; `IGNORED` if there is no step.
     """
 
     trees: Sequence[LabelledTree]
-    tokens: Tensor
-    positions: Tensor
-    groups: Groups
     step_ends: Tensor
     labels: Tensor
 
@@ -131,7 +126,7 @@ def batches(trees: Sequence[LabelledTree], budget: int, random: np.random.Genera
     return groups
 
 
-def collate(trees: Sequence[LabelledTree]) -> LabelledBatch:
+def collate(trees: Sequence[LabelledTree]) -> LabelledRow:
     """Combine trees into a batch."""
     starts = np.cumsum([0, *(len(labelled.tree.tokens) for labelled in trees)])
     pieces = [piece for start, labelled in zip(starts, trees) for piece in labelled.tree.pieces(int(start))]
@@ -144,10 +139,10 @@ def collate(trees: Sequence[LabelledTree]) -> LabelledBatch:
         labels[row, : len(one.labels)] = torch.tensor(one.labels)
     tokens = torch.tensor([[token for labelled in trees for token in labelled.tree.tokens]])
     positions = torch.tensor([[depth for labelled in trees for depth in labelled.tree.depths]])
-    return LabelledBatch(trees, tokens, positions, group(pieces, budget=tokens.shape[1]), ends, labels)
+    return LabelledRow(tokens, positions, group(pieces, budget=tokens.shape[1]), ends.unique(), trees, ends, labels)
 
 
-def parts(trees: Sequence[LabelledTree], count: int) -> list[LabelledBatch]:
+def parts(trees: Sequence[LabelledTree], count: int) -> list[LabelledRow]:
     """Split trees into `count` batches; a tree without labels, which has no loss, fills a part without trees.
 
     So every process has a part to read, because processes that share weights must run each forward pass together.

@@ -18,12 +18,11 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import reduce
 from pqm.memory import fits
-from pqm.models.prefix_trees import build_prefix_trees, read_row, step_scores
+from pqm.models.prefix_trees import build_prefix_trees, read_row, reading, step_scores
 from pqm.models.reward_model import Encoder, head
-from pqm.models.tree_attention import tree_attention
 from pqm.progress import say
 from pqm.study.training import TrainingConfig
-from pqm.train.data import LabelledBatch, LabelledTree, parts
+from pqm.train.data import LabelledRow, LabelledTree, parts
 
 Result = TypeVar("Result")
 
@@ -45,10 +44,10 @@ class AnyForward(nn.Module):
         return read(self.model, *arguments)
 
 
-def scores_of(model: PreTrainedModel, batch: LabelledBatch) -> Tensor:
+def scores_of(model: PreTrainedModel, row: LabelledRow) -> Tensor:
     """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
-    hidden = read_row(model, batch.tokens, batch.positions, batch.groups, batch.sees)
-    at_ends = dropout(hidden[batch.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
+    hidden = read_row(model, row, ends_only=True)
+    at_ends = dropout(hidden[row.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
     return head(model)(at_ends).squeeze(-1)
 
 
@@ -109,7 +108,7 @@ class TrainStep:
         sums, inner = torch.zeros(2, device=accelerator.device), accelerator.unwrap_model(self.model).model
         for part in parts(batch, self.parts * processes)[accelerator.process_index :: processes]:
             labels = part.labels.to(accelerator.device)
-            with accelerator.accumulate(self.model), tree_attention(inner, part.groups):
+            with accelerator.accumulate(self.model), reading(inner, part, ends_only=True):
                 total, weight = reduce(self.loss(self.model(scores_of, part), labels), labels, self.training.weighting)
                 # accelerate divides by the number of parts and takes the mean over processes, but we need sums
                 accelerator.backward(total * (self.parts * processes) / average_weight)
