@@ -1,0 +1,32 @@
+"""Drawing a token per row from logits and a uniform random number."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+BLOCK = 256
+
+
+def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """Draw one token per row by inverse transform sampling, and return it with its log probability at temperature 1.
+
+    Probabilities are added in double precision: those of each block of tokens, and then those in the chosen block, because a
+    running sum over a large vocabulary would take longer than the model.
+
+    Args:
+        logits: shape [rows, vocabulary].
+        uniform: numbers in [0, 1), float64, shape [rows].
+    """
+    logits, size = logits.float(), logits.shape[-1]
+    chances = torch.softmax(logits / temperature, dim=-1)
+    if size % BLOCK:
+        chances = pad(chances, (0, -size % BLOCK))
+    blocks = chances.unflatten(-1, (-1, BLOCK))
+    heights = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    wanted = uniform.unsqueeze(1) * heights[:, -1:]
+    block = (heights <= wanted).sum(dim=-1, keepdim=True).clamp_(max=heights.shape[-1] - 1)
+    before = pad(heights, (1, 0)).gather(1, block)
+    inside = blocks.gather(1, block.unsqueeze(-1).expand(-1, 1, BLOCK)).squeeze(1).double().cumsum(dim=-1)
+    place = (inside + before <= wanted).sum(dim=-1).clamp_(max=BLOCK - 1)
+    token = (block.squeeze(1) * BLOCK + place).clamp_(max=size - 1)
+    return token, logits.gather(1, token.unsqueeze(1)).squeeze(1) - logits.logsumexp(dim=-1)
