@@ -33,7 +33,7 @@ CHART = bench.ROOT / "docs/performance-labelling.svg"
 class Solution:
     """A distinct solution: its steps, whether each is right, and whether its answer is."""
 
-    steps: Prefix
+    steps: tuple[str, ...]
     truth: list[bool]
     correct: bool
 
@@ -44,7 +44,7 @@ class Question:
 
     completions: int
     solutions: list[Solution] = field(default_factory=list)
-    hits: dict[Prefix, int] = field(default_factory=dict)
+    hits: dict[tuple[str, ...], int] = field(default_factory=dict)
 
 
 @dataclass
@@ -71,7 +71,7 @@ class Recorded:
             self._outcomes[prefix] = outcomes
 
     def __call__(self, prefixes: Sequence[Prefix], count: int, first: int) -> list[list[Outcome]]:
-        return [self._outcomes[prefix][first : first + count] for prefix in prefixes]
+        return [self._outcomes[steps][first : first + count] for _, steps in prefixes]
 
 
 Method = Callable[[Question, Recorded, int], tuple[StepLabeller, str]]
@@ -80,14 +80,14 @@ Method = Callable[[Question, Recorded, int], tuple[StepLabeller, str]]
 def monte_carlo(question: Question, recorded: Recorded, completions: int, early_stop: bool = False) -> tuple[StepLabeller, str]:
     """Every prefix is completed; with `early_stop` until a completion is right."""
     labeller = StepLabeller(recorded, completions, early_stop)
-    labeller.every_step([one.steps for one in question.solutions])
+    labeller.every_step([("", one.steps) for one in question.solutions])
     return labeller, "every-step"
 
 
 def binary(question: Question, recorded: Recorded, completions: int) -> tuple[StepLabeller, str]:
     """Binary search for the first prefix without a right completion."""
     labeller = StepLabeller(recorded, completions, early_stop=False)
-    labeller.binary([one.steps for one in question.solutions])
+    labeller.binary([("", one.steps) for one in question.solutions])
     return labeller, "binary"
 
 
@@ -96,8 +96,8 @@ def right_prefixes(question: Question, recorded: Recorded, completions: int) -> 
     labeller = StepLabeller(recorded, completions, early_stop=False)
     for one in question.solutions:
         if one.correct:
-            labeller.estimates |= {one.steps[:end]: Estimate(hits=1) for end in range(1, len(one.steps))}
-    labeller.every_step([one.steps for one in question.solutions])
+            labeller.estimates |= {("", one.steps[:end]): Estimate(hits=1) for end in range(1, len(one.steps))}
+    labeller.every_step([("", one.steps) for one in question.solutions])
     return labeller, "every-step"
 
 
@@ -117,7 +117,7 @@ def label(questions: Iterable[Question], method: Method, completions: int) -> La
             labeller, search = method(question, Recorded(question, f"{shuffle} {number}"), completions)
             found.completions += sum(one.count for one in labeller.estimates.values())
             for one in question.solutions:
-                labels = labeller.labels(one.steps, one.correct, search)["labels"]
+                labels = labeller.labels(("", one.steps), one.correct, search)["labels"]
                 found.labels += labels
                 found.right += sum(label == truth for label, truth in zip(labels, one.truth))
     return found

@@ -15,9 +15,16 @@ from pqm.models.sampling.engine import Sample
 from pqm.solution_format import SolutionFormat
 from pqm.study.labels import LabelsConfig
 
+QUESTION = "q"
+
+
+def asked(given_solutions):
+    """Solutions of a question."""
+    return [(QUESTION, steps) for steps in given_solutions]
+
 
 class Script:
-    """Completes prefixes by a rule of (prefix, number of the completion), and counts the completions."""
+    """Completes prefixes of a question by a rule of (steps, number of the completion), and counts the completions."""
 
     def __init__(self, rule):
         self.rule = rule
@@ -26,7 +33,7 @@ class Script:
     def __call__(self, prefixes, count, first):
         assert len(set(prefixes)) == len(prefixes)
         groups = []
-        for prefix in prefixes:
+        for _, prefix in prefixes:
             numbers = range(first, first + count)
             self.draws.update((prefix, number) for number in numbers)
             groups.append([Outcome(self.rule(prefix, number), tokens=len(prefix) + number) for number in numbers])
@@ -58,20 +65,20 @@ SEARCHES = ("every-step", "binary")
 
 
 def search(one, kind, given_solutions):
-    (one.binary if kind == "binary" else one.every_step)(given_solutions)
+    (one.binary if kind == "binary" else one.every_step)(asked(given_solutions))
 
 
 def hard(one, kind, given_solutions, correct=True):
     search(one, kind, given_solutions)
-    return [one.labels(steps, correct, kind)["labels"] for steps in given_solutions]
+    return [one.labels((QUESTION, steps), correct, kind)["labels"] for steps in given_solutions]
 
 
 def test_counts_hits_and_labels_of_each_step():
     hits = {("a",): 3, ("a", "b"): 1, ("a", "b", "c"): 0}
     script, one = labeller(lambda prefix, number: number < hits[prefix], completions=4)
     steps = ("a", "b", "c", "d")
-    one.every_step([steps])
-    assert one.labels(steps, False, "every-step") == {
+    one.every_step(asked([steps]))
+    assert one.labels((QUESTION, steps), False, "every-step") == {
         "labels": [1.0, 1.0, 0.0, 0.0],
         "soft_labels": [0.75, 0.25, 0.0, 0.0],
         "hits": [3, 1, 0, 0],
@@ -82,9 +89,9 @@ def test_counts_hits_and_labels_of_each_step():
 
 def test_tokens_of_all_completions_are_counted():
     _, one = labeller(coin(0.5), completions=3)
-    one.every_step([("a", "b", "c")])
-    assert one.estimates[("a",)].tokens == 1 + 2 + 3
-    assert one.estimates[("a", "b")].tokens == 2 + 3 + 4
+    one.every_step(asked([("a", "b", "c")]))
+    assert one.estimates[QUESTION, ("a",)].tokens == 1 + 2 + 3
+    assert one.estimates[QUESTION, ("a", "b")].tokens == 2 + 3 + 4
 
 
 @pytest.mark.parametrize("kind", SEARCHES)
@@ -95,7 +102,7 @@ def test_last_step_is_labelled_by_the_solutions_own_grade(kind, correct, given_s
     _, one = labeller(coin(share))
     search(one, kind, given_solutions)
     for steps in given_solutions:
-        made = one.labels(steps, correct, kind)
+        made = one.labels((QUESTION, steps), correct, kind)
         assert made["labels"][-1] == made["soft_labels"][-1] == float(correct)
         assert (made["hits"][-1], made["counts"][-1]) == (int(correct), 1)
         assert {len(values) for values in made.values()} == {len(steps)}
@@ -120,8 +127,8 @@ def test_no_completion_is_drawn_twice(kind, early_stop, given_solutions):
 @given(given_solutions=solutions, share=st.sampled_from([0.0, 0.2, 0.6, 1.0]))
 def test_every_prefix_is_completed_as_often_as_asked(given_solutions, share):
     script, one = labeller(coin(share), completions=5)
-    one.every_step(given_solutions)
-    for prefix, estimate in one.estimates.items():
+    one.every_step(asked(given_solutions))
+    for (_, prefix), estimate in one.estimates.items():
         drawn = [number for asked, number in script.draws if asked == prefix]
         assert sorted(drawn) == [0, 1, 2, 3, 4]
         assert estimate.count == 5
@@ -132,9 +139,9 @@ def test_every_prefix_is_completed_as_often_as_asked(given_solutions, share):
 @given(given_solutions=solutions, share=st.sampled_from([0.0, 0.2, 0.6, 1.0]))
 def test_soft_labels_are_hits_over_counts(given_solutions, share):
     _, one = labeller(coin(share), completions=5)
-    one.every_step(given_solutions)
+    one.every_step(asked(given_solutions))
     for steps in given_solutions:
-        made = one.labels(steps, True, "every-step")
+        made = one.labels((QUESTION, steps), True, "every-step")
         assert made["soft_labels"] == [hit / count for hit, count in zip(made["hits"], made["counts"])]
         assert made["labels"] == [float(hit > 0) for hit in made["hits"]]
 
@@ -146,7 +153,7 @@ def test_early_stop_gives_the_same_hard_labels_for_fewer_completions(given_solut
     early_script, early = labeller(coin(share), completions=6, early_stop=True)
     assert hard(early, "every-step", given_solutions) == hard(full, "every-step", given_solutions)
     assert set(early_script.draws) <= set(full_script.draws)
-    for prefix, estimate in early.estimates.items():
+    for (_, prefix), estimate in early.estimates.items():
         wins = [number for number in range(6) if coin(share)(prefix, number)]
         assert estimate.count == (wins[0] + 1 if wins else 6)
         assert estimate.hits == (1 if wins else 0)
@@ -190,8 +197,8 @@ def test_binary_search_completes_fewer_prefixes():
 def test_binary_search_leaves_untried_steps_without_counts():
     steps = tuple("abcdefgh")
     script, one = labeller(right_before(3), completions=4)
-    one.binary([steps])
-    made = one.labels(steps, False, "binary")
+    one.binary(asked([steps]))
+    made = one.labels((QUESTION, steps), False, "binary")
     tried = {len(prefix) for prefix in script.prefixes}
     assert [count > 0 for count in made["counts"]] == [end in tried or end == 8 for end in range(1, 9)]
     for place, count in enumerate(made["counts"]):
@@ -201,9 +208,33 @@ def test_binary_search_leaves_untried_steps_without_counts():
 
 def test_solutions_share_the_prefixes_they_have_in_common():
     script, one = labeller(coin(0.5), completions=4)
-    one.every_step([("a", "b", "c"), ("a", "b", "d"), ("a", "x")])
+    one.every_step(asked([("a", "b", "c"), ("a", "b", "d"), ("a", "x")]))
     assert script.prefixes == {("a",), ("a", "b")}
     assert sum(script.draws.values()) == 8
+
+
+@pytest.mark.parametrize("kind", SEARCHES)
+@pytest.mark.parametrize("early_stop", [False, True])
+@settings(max_examples=30, deadline=None)
+@given(of_questions=st.lists(solutions, min_size=1, max_size=4))
+def test_questions_are_labelled_together_as_alone(kind, early_stop, of_questions):
+    def complete(prefixes, count, first):
+        calls.append(len(prefixes))
+        return [[Outcome(coin(0.4)(one, number), 1) for number in range(first, first + count)] for one in prefixes]
+
+    def labelled(some):
+        one = StepLabeller(complete, 3, early_stop)
+        (one.binary if kind == "binary" else one.every_step)(some)
+        return {solution: one.labels(solution, True, kind) for solution in some}
+
+    calls = []
+    alone = [labelled([(str(name), steps) for steps in group]) for name, group in enumerate(of_questions)]
+    most = max(len(steps) for group in of_questions for steps in group) - 1
+    calls = []
+    together = labelled([(str(name), steps) for name, group in enumerate(of_questions) for steps in group])
+    assert together == {solution: labels for one in alone for solution, labels in one.items()}
+    rounds = most.bit_length() if kind == "binary" else min(most, 1)
+    assert len(calls) <= rounds * (3 if early_stop else 1)
 
 
 # ---------------------------------------------------------------- completions are judged together with their prefix

@@ -6,6 +6,7 @@ is the share of right completions (Math-Shepherd's estimate of sigma(Q)). A comp
 last step is the solution's own grade.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +25,7 @@ from pqm.models.sampling.engine import Request
 from pqm.progress import say
 from pqm.study.labels import LabelsConfig
 
-Prefix = tuple[str, ...]
+Prefix = tuple[str, tuple[str, ...]]  # a question's id, and the first steps of a solution, or all of them
 
 
 @dataclass
@@ -51,7 +52,7 @@ Completer = Callable[[Sequence[Prefix], int, int], list[list[Outcome]]]
 
 @dataclass
 class StepLabeller:
-    """Labels the solutions of one question; each distinct prefix is completed once."""
+    """Labels solutions of any questions; each distinct prefix is completed once, with the prefixes of all questions together."""
 
     complete: Completer
     completions: int
@@ -76,17 +77,17 @@ class StepLabeller:
 
     def every_step(self, solutions: Sequence[Prefix]) -> None:
         """Estimate each prefix of each solution, except the complete solution."""
-        self.estimate([solution[:end] for solution in solutions for end in range(1, len(solution))])
+        self.estimate([(name, steps[:end]) for name, steps in solutions for end in range(1, len(steps))])
 
     def binary(self, solutions: Sequence[Prefix]) -> None:
         """Find each solution's first prefix without a right completion by binary search (as OmegaPRM)."""
-        intervals = {solution: (0, len(solution)) for solution in solutions}
+        intervals = {solution: (0, len(solution[1])) for solution in solutions}
         while open_ones := {solution: span for solution, span in intervals.items() if span[1] - span[0] > 1}:
-            middles = {solution: solution[: sum(span) // 2] for solution, span in open_ones.items()}
+            middles = {(name, steps): (name, steps[: sum(span) // 2]) for (name, steps), span in open_ones.items()}
             self.estimate(list(middles.values()))
             for solution, middle in middles.items():
-                low, high = intervals[solution]
-                intervals[solution] = (len(middle), high) if self.estimates[middle].hits else (low, len(middle))
+                (low, high), end = intervals[solution], len(middle[1])
+                intervals[solution] = (end, high) if self.estimates[middle].hits else (low, end)
         self.first_misses = {solution: span[1] for solution, span in intervals.items()}
 
     def labels(self, solution: Prefix, correct: bool, search: str) -> dict[str, list[Any]]:
@@ -95,12 +96,13 @@ class StepLabeller:
         With binary search, a prefix without completions has a count of 0. Its label is 1 before the first prefix without a
         right completion, and 0 after it.
         """
-        tried = [self.estimates.get(solution[:end], Estimate()) for end in range(1, len(solution))]
+        name, steps = solution
+        tried = [self.estimates.get((name, steps[:end]), Estimate()) for end in range(1, len(steps))]
         hits = [one.hits for one in tried] + [int(correct)]
         counts = [one.count for one in tried] + [1]
         if search == "binary":
             first_miss = self.first_misses[solution]
-            implied = [float(end < first_miss) for end in range(1, len(solution) + 1)]
+            implied = [float(end < first_miss) for end in range(1, len(steps) + 1)]
             hard = [float(hit > 0) if count else label for hit, count, label in zip(hits, counts, implied)]
         else:
             hard = [float(hit > 0) for hit in hits]
@@ -171,15 +173,21 @@ class MonteCarloLabeller:
         return self.format.mark(frame)
 
     def _label_shard(self, shard: pd.DataFrame) -> list[dict[str, Any]]:
-        return [row for question in shard.itertuples() if question.question_id in self.solutions for row in self._label(question)]
+        """The rows of the solutions of some questions."""
+        config = self.config
+        questions = {one.question_id: one for one in shard.itertuples() if one.question_id in self.solutions}
+        labeller = StepLabeller(partial(self._complete, questions), config.completions, config.early_stop)
+        solutions = [(name, steps) for name in questions for steps in self.solutions[name]["steps"]]
+        (labeller.binary if config.search == "binary" else labeller.every_step)(solutions)
+        spent: Counter[str] = Counter()
+        for (name, _), estimate in labeller.estimates.items():
+            spent[name] += estimate.tokens
+        return [row for question in questions.values() for row in self._rows(question, labeller, spent[question.question_id])]
 
-    def _label(self, question: Any) -> list[dict[str, Any]]:
-        """The rows of one question's solutions."""
+    def _rows(self, question: Any, labeller: StepLabeller, spent: int) -> list[dict[str, Any]]:
+        """The rows of one question's solutions; the first contains the tokens of its completions."""
         config, solutions = self.config, self.solutions[question.question_id]
-        labeller = StepLabeller(partial(self._complete, question), config.completions, config.early_stop)
-        (labeller.binary if config.search == "binary" else labeller.every_step)(list(solutions["steps"]))
         method = f"{config.search}, {config.completions} completions" + (", early stop" if config.early_stop else "")
-        spent = sum(one.tokens for one in labeller.estimates.values())
         grades = self.grader([(_stated(one.text, one.finish_reason), question.answer) for one in solutions.itertuples()])
         return [
             {
@@ -187,7 +195,7 @@ class MonteCarloLabeller:
                 "policy": solution.policy,
                 "prompt": question.question,
                 "completions": list(solution.steps),
-                **labeller.labels(solution.steps, correct, config.search),
+                **labeller.labels((question.question_id, solution.steps), correct, config.search),
                 "answer": extract_answer(solution.text),
                 "correct": correct,
                 "method": method,
@@ -196,17 +204,21 @@ class MonteCarloLabeller:
             for index, (solution, correct) in enumerate(zip(solutions.itertuples(), grades))
         ]
 
-    def _complete(self, question: Any, prefixes: Sequence[Prefix], count: int, first: int) -> list[list[Outcome]]:
-        """Complete each prefix of a question's solutions `count` more times."""
+    def _complete(self, questions: dict[str, Any], prefixes: Sequence[Prefix], count: int, first: int) -> list[list[Outcome]]:
+        """Complete each prefix `count` more times, all in one batch of requests."""
         config = self.config
         requests = [
-            Request("|".join((question.question_id, *prefix)), self.format.prefix(question.question, prefix), count, skip=first)
-            for prefix in prefixes
+            Request("|".join((name, *steps)), self.format.prefix(questions[name].question, steps), count, skip=first)
+            for name, steps in prefixes
         ]
         groups = self.engine.sample(requests, config.temperature, config.max_new_tokens, config.seed, config.rows)
-        written = ["".join(step + self.format.step_separator for step in prefix) for prefix in prefixes]
-        whole = [(before + one.text, one.finish_reason) for before, group in zip(written, groups) for one in group]
-        right = iter(self.grader([(_stated(*one), question.answer) for one in whole]))
+        written = ["".join(step + self.format.step_separator for step in steps) for _, steps in prefixes]
+        pairs = [
+            (_stated(before + one.text, one.finish_reason), questions[name].answer)
+            for (name, _), before, group in zip(prefixes, written, groups)
+            for one in group
+        ]
+        right = iter(self.grader(pairs))
         return [[Outcome(next(right), one.n_tokens) for one in group] for group in groups]
 
 
