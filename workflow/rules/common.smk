@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pqm.errors import PqmError
 from pqm.io.published_files import source_file
+from pqm.models.devices import visible
 from pqm.provenance.content_dates import ContentDates
 from pqm.study.faults import refusal
 from pqm.study.freezing import freeze, frozen_file, frozen_text, killed_build
@@ -33,6 +34,10 @@ if "STUDY" not in globals():
         )
     if workflow.is_main_process and killed_build():
         print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
+    # Jobs on this machine share its GPUs. `dvc repro` cannot pass --resources, so they are counted here.
+    if STUDY.device == "cuda" and not workflow.non_local_exec and "gpu" not in workflow.global_resources:
+        if gpus := visible():
+            workflow.register_resource("gpu", len(gpus))
 
 
 LAYOUT = Layout.of(STUDY_NAME)
@@ -104,7 +109,7 @@ def label_threads(wildcards, input):
 
 
 def label_gpus(wildcards, input):
-    return STUDY.resources.labels.gpus if input.get("completer") and not input.get("server") else 0
+    return STUDY.gpus("labels") if input.get("completer") and not input.get("server") else 0
 
 
 def one_of(names):
@@ -115,7 +120,7 @@ def one_of(names):
 def asked(stage):
     """The resources of a stage's jobs, with the names used by Snakemake and its cluster plugins."""
     wanted = getattr(STUDY.resources, stage)
-    resources = {"gpu": wanted.gpus, "mem_mb": wanted.memory_mb, "runtime": wanted.minutes}
+    resources = {"gpu": STUDY.gpus(stage), "mem_mb": wanted.memory_mb, "runtime": wanted.minutes}
     return {name: amount for name, amount in resources.items() if amount is not None}
 
 

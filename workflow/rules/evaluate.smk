@@ -64,11 +64,13 @@ for run in STUDY.runs:
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            precision=STUDY.precision,
             cache=WORK,
         shell:
             on_devices(
                 "pqm evaluate scores {input.checkpoints:q} {params.questions:q} {params.rollouts:q} {params.outputs:q}"
-                " --batch-tokens {params.tokens:q} --threads {params.threads:q} --cache {params.cache:q} > {log:q} 2>&1"
+                " --batch-tokens {params.tokens:q} --threads {params.threads:q} --precision {params.precision:q}"
+                " --cache {params.cache:q} > {log:q} 2>&1"
             )
 
 
@@ -97,12 +99,13 @@ if EVALUATION:
             settings=[],
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            precision=STUDY.precision,
             cache=WORK,
         shell:
             on_devices(
                 "pqm evaluate scores {input.checkpoint:q} --questions {input.solutions:q}/questions.parquet"
                 " --rollouts {input.solutions:q}/rollouts.parquet --output {output.made:q} --batch-tokens {params.tokens:q}"
-                " --threads {params.threads:q} --cache {params.cache:q} > {log:q} 2>&1"
+                " --threads {params.threads:q} --precision {params.precision:q} --cache {params.cache:q} > {log:q} 2>&1"
             )
 
     # What the reference backbone gives without any reward training: its likelihood, and its step classifier.
@@ -132,6 +135,7 @@ if EVALUATION:
             outputs=score_outputs,
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
+            precision=STUDY.precision,
             cache=WORK,
             model=lambda wildcards: {"likelihood": "model", "step-classifier": "step-classifier"}[wildcards.kind],
             options=lambda wildcards: {"likelihood": ["--kind", "likelihood"], "step-classifier": []}[wildcards.kind],
@@ -139,7 +143,7 @@ if EVALUATION:
             on_devices(
                 "pqm evaluate scores {input.backbone:q}/{params.model:q} {params.options:q} {params.questions:q}"
                 " {params.rollouts:q} {params.outputs:q} --batch-tokens {params.tokens:q} --threads {params.threads:q}"
-                " --cache {params.cache:q} > {log:q} 2>&1"
+                " --precision {params.precision:q} --cache {params.cache:q} > {log:q} 2>&1"
             )
 
     # What metrics are made from: settings that only scoring needs are no part of them.

@@ -48,7 +48,7 @@ rule label_set:
         **asked("labels") | {"gpu": label_gpus},
     params:
         study=FROZEN,
-        settings=["labels.{labels}"],
+        settings=["labels.{labels}", "precision"],
         completer=repeated("--completer", "completer"),
         questions=repeated("--questions", "questions"),
         rollouts=repeated("--rollouts", "rollouts"),

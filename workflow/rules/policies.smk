@@ -29,7 +29,7 @@ rule pretraining:
         **asked("policies"),
     params:
         study=FROZEN,
-        settings=["pretraining.{pretraining}"],
+        settings=["pretraining.{pretraining}", "precision"],
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:

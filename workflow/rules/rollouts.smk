@@ -46,10 +46,10 @@ rule sample:
     # With a server, jobs request no threads and no GPUs, because they only wait for it. So Snakemake runs them all at once.
     threads: lambda wildcards, input: 0 if input.server else STUDY.rollouts[wildcards.dataset].threads
     resources:
-        **asked("rollouts") | {"gpu": lambda wildcards, input: 0 if input.server else STUDY.resources.rollouts.gpus},
+        **asked("rollouts") | {"gpu": lambda wildcards, input: 0 if input.server else STUDY.gpus("rollouts")},
     params:
         study=FROZEN,
-        settings=["rollouts.{dataset}"],
+        settings=["rollouts.{dataset}", "precision"],
         server=repeated("--server", "server"),
     shell:
         on_devices(

@@ -34,7 +34,7 @@ if STUDY.training:
         params:
             # A training does not depend on the run's policies and on its other seeds.
             study=FROZEN,
-            settings=["runs.{run},-policies,-seeds", "training,-seeds,-checkpoint_every"],
+            settings=["runs.{run},-policies,-seeds", "training,-seeds,-checkpoint_every", "precision"],
             launcher=["accelerate", "launch", "--config_file", ACCELERATE, "-m", "pqm.cli"] if ACCELERATE else ["pqm"],
         shell:
             on_devices(

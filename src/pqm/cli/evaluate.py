@@ -40,6 +40,7 @@ def scores(
     kind: Annotated[str, typer.Option(help="reward or likelihood.")] = "reward",
     batch_tokens: Annotated[int, typer.Option(help="Tokens per batch.", min=1)] = 2048,
     threads: Annotated[int, typer.Option(help="Threads of the job.", min=1)] = 1,
+    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     cache: Annotated[Path, typer.Option(help="Folder of the shard cache, from which an interrupted job resumes.")] = WORK,
 ) -> None:
     """Score the steps of one or more cells (policy x benchmark).
@@ -54,17 +55,21 @@ def scores(
 
     if kind not in ("reward", "likelihood"):
         raise PqmError(f"--kind {kind}: expected reward or likelihood")
+    if precision not in ("fp32", "bf16"):
+        raise PqmError(f"--precision {precision}: expected fp32 or bf16")
     if len(questions) != len(rollouts) or len(output) != len(rollouts) * len(checkpoints):
         raise PqmError(
             f"{len(checkpoints)} checkpoints, {len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output;"
             " expected one question table per rollout table, and one output per rollout table and checkpoint"
         )
     torch.set_num_threads(threads)
-    scorer = Scorer(checkpoints, kind, batch_tokens)  # type: ignore[arg-type]
+    scorer = Scorer(checkpoints, kind, batch_tokens, precision)  # type: ignore[arg-type]
     for benchmark in dict.fromkeys(questions):
         cells = [index for index, path in enumerate(questions) if path == benchmark]
         sampled = [rollouts[index] for index in cells]
-        folder = ShardCache(cache, "evaluate", output[cells[0]], [kind, str(batch_tokens)], [*checkpoints, benchmark, *sampled])
+        folder = ShardCache(
+            cache, "evaluate", output[cells[0]], [kind, str(batch_tokens), precision], [*checkpoints, benchmark, *sampled]
+        )
         for by, tables in enumerate(score(scorer, benchmark, sampled, folder)):
             for index, part in zip(cells, tables):
                 part.attrs["scale"] = "logit" if kind == "reward" else "log-likelihood"

@@ -28,7 +28,7 @@ def labels(
     from pqm.io import formats
     from pqm.io.shard_cache import ShardCache
     from pqm.study.labels import LabelsConfig, PublishedLabelsConfig
-    from pqm.study.reading import load_item
+    from pqm.study.reading import load_item, load_precision
     from pqm.study.settings import Settings
 
     settings = load_item(study, "labels", item, Settings)
@@ -46,7 +46,8 @@ def labels(
         raise PqmError(
             f"{study}: labels.{item}: {len(settings.policies)} policies, but {len(rollouts)} --rollouts; expected one per policy"
         )
-    shards = ShardCache(cache_folder(cache, study), "labels", output, [settings], [completer, questions, *rollouts])
-    sources = LabelSources(completer, questions, dict(zip(settings.policies, rollouts)), server)
+    precision = load_precision(study)
+    shards = ShardCache(cache_folder(cache, study), "labels", output, [settings, precision], [completer, questions, *rollouts])
+    sources = LabelSources(completer, questions, dict(zip(settings.policies, rollouts)), server, precision)
     formats.write(MonteCarloLabeller(settings, sources).label(shards), formats.LABELS, output)
     shards.finish()

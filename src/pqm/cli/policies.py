@@ -26,11 +26,12 @@ def pretrain(
     from pqm.io.shard_cache import ShardCache
     from pqm.policies.pretraining import Pretrainer
     from pqm.study.pretraining import PretrainingConfig
-    from pqm.study.reading import load_item
+    from pqm.study.reading import load_item, load_precision
 
-    settings = load_item(study, "pretraining", item, PretrainingConfig)
-    shards = ShardCache(cache_folder(cache, study), "policies", output, [settings], [*questions, *([start] if start else [])])
-    Pretrainer(settings, start, by_name(questions), shards).pretrain(output)
+    settings, precision = load_item(study, "pretraining", item, PretrainingConfig), load_precision(study)
+    inputs = [*questions, *([start] if start else [])]
+    shards = ShardCache(cache_folder(cache, study), "policies", output, [settings, precision], inputs)
+    Pretrainer(settings, start, by_name(questions), shards, precision).pretrain(output)
     shards.finish()
 
 

@@ -25,12 +25,12 @@ def sample(
     from pqm.io import formats
     from pqm.io.shard_cache import ShardCache
     from pqm.rollouts.sample import make_rollouts
-    from pqm.study.reading import load_item
+    from pqm.study.reading import load_item, load_precision
     from pqm.study.rollouts import RolloutsConfig
 
-    settings = load_item(study, "rollouts", item, RolloutsConfig)
-    folder = ShardCache(cache_folder(cache, study), "rollouts", output, [settings], [policy, questions])
-    formats.write(make_rollouts(settings, policy, questions, folder, server), formats.ROLLOUTS, output)
+    settings, precision = load_item(study, "rollouts", item, RolloutsConfig), load_precision(study)
+    folder = ShardCache(cache_folder(cache, study), "rollouts", output, [settings, precision], [policy, questions])
+    formats.write(make_rollouts(settings, policy, questions, folder, server, precision), formats.ROLLOUTS, output)
     folder.finish()
 
 

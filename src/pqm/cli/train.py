@@ -22,7 +22,7 @@ def train(
     """Train one reward model."""
     from pqm.io.shard_cache import ShardCache
     from pqm.losses.common.loss import loss_of, source_of
-    from pqm.study.reading import load_item, load_section
+    from pqm.study.reading import load_item, load_precision, load_section
     from pqm.study.runs import RunConfig
     from pqm.study.training import TrainingConfig
     from pqm.train.trainer import Trainer, TrainingFiles
@@ -33,9 +33,9 @@ def train(
         loss_of(run)
     except PqmError as error:
         raise PqmError(f"{study}: runs.{item}: {error}") from None
-    files, code = TrainingFiles(labels, validation, backbone), source_of(run.loss)
+    files, code, precision = TrainingFiles(labels, validation, backbone), source_of(run.loss), load_precision(study)
     shards = ShardCache(
-        cache_folder(cache, study), "train", output, [run, training, str(seed), code], [labels, validation, backbone]
+        cache_folder(cache, study), "train", output, [run, training, str(seed), code, precision], [labels, validation, backbone]
     )
-    Trainer(run, training, seed, files, shards).train(output)
+    Trainer(run, training, seed, files, shards, precision).train(output)
     shards.finish()

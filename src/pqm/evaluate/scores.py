@@ -12,11 +12,12 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.memory import fits
 from pqm.models.architecture import expect_attention, position_limit
-from pqm.models.placement import place
+from pqm.models.placement import convert, place
 from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, score_outputs, step_scores, token_logits
-from pqm.models.reward_model import Encoder, load_language_model, load_reward_model
+from pqm.models.reward_model import Encoder, head, load_language_model, load_reward_model
 from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import say
+from pqm.study.settings import Precision
 
 Kind = Literal["reward", "likelihood"]
 QUESTIONS_PER_SHARD = 25
@@ -30,13 +31,14 @@ class Scorer:
         kind: `reward` for the scores of a reward model. `likelihood` for the log likelihood of the solution up to each step's
             end; the last value is that of the whole solution.
         budget: tokens per batch.
+        precision: of the weights, but for the head of a reward model. The models are checked in fp32 first.
 
     Raises:
         PqmError: a checkpoint is of the other kind, has another tokenizer or format than the first, or is of a type that cannot
             be scored.
     """
 
-    def __init__(self, checkpoints: Sequence[Path], kind: Kind, budget: int) -> None:
+    def __init__(self, checkpoints: Sequence[Path], kind: Kind, budget: int, precision: Precision = "fp32") -> None:
         load = load_reward_model if kind == "reward" else load_language_model
         self._read = step_scores if kind == "reward" else log_likelihoods
         loaded = [load(checkpoint) for checkpoint in checkpoints]
@@ -48,6 +50,9 @@ class Scorer:
         for checkpoint, model in zip(checkpoints, self.models):
             expect_attention(model, checkpoint)
             expect_trees_read_right(model, checkpoint, score_outputs if kind == "reward" else token_logits)
+            convert(model, precision)
+            if kind == "reward":
+                head(model).float()
         self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]
         self.encode = Encoder(loaded[0][1], self.solution_format)
         limits = [position_limit(model) for model in self.models]

@@ -24,6 +24,7 @@ from pqm.models.policy import load_policy
 from pqm.models.sampling.engine import Request
 from pqm.progress import say
 from pqm.study.labels import LabelsConfig
+from pqm.study.settings import Precision
 
 Prefix = tuple[str, tuple[str, ...]]  # a question's id, and the first steps of a solution, or all of them
 
@@ -118,13 +119,14 @@ class LabelSources:
         completer: folder of the policy that completes prefixes.
         questions: question table.
         rollouts: rollout tables to label, by policy.
-        server: the file written by `pqm policies serve`, if the completer's server is started by a command.
+        server, precision: see `load_policy`.
     """
 
     completer: Path
     questions: Path
     rollouts: dict[str, Path]
     server: Path | None = None
+    precision: Precision = "fp32"
 
 
 class MonteCarloLabeller:
@@ -137,7 +139,7 @@ class MonteCarloLabeller:
 
     def __init__(self, config: LabelsConfig, sources: LabelSources) -> None:
         self.config, self.sources = config, sources
-        self.engine, self.format = load_policy(sources.completer, config.threads, sources.server)
+        self.engine, self.format = load_policy(sources.completer, config.threads, sources.server, sources.precision)
         self.questions = formats.read(sources.questions, formats.QUESTIONS)
         self.solutions = self._distinct_solutions()
 

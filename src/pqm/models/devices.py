@@ -2,16 +2,16 @@
 
 Snakemake counts GPUs but does not assign them to jobs. Each GPU of the machine has a lock file. The command holds the locks of
 its GPUs until it ends, and sees only these GPUs (CUDA_VISIBLE_DEVICES). An existing CUDA_VISIBLE_DEVICES is respected, for
-example one set by a cluster. Without a GPU, or with COUNT 0, the command runs unchanged.
+example one set by a cluster. With COUNT 0 the command sees no GPU.
 """
 
+import ctypes
 import fcntl
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -22,10 +22,19 @@ def visible() -> list[str]:
     """The GPUs that this process may use."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
-    if shutil.which("nvidia-smi") is None:
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")  # always there with a GPU, unlike nvidia-smi
+    except OSError:
         return []
-    listed = subprocess.run(["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"], capture_output=True, text=True)
-    return listed.stdout.split() if listed.returncode == 0 else []
+    count, device, number = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    names = []
+    for index in range(count.value):
+        driver.cuDeviceGet(ctypes.byref(device), index)
+        driver.cuDeviceGetUuid(ctypes.byref(number), device)
+        names.append(f"GPU-{uuid.UUID(bytes=bytes(number))}")
+    return names
 
 
 def claim(names: list[str], count: int, folder: Path) -> list[str]:
@@ -62,12 +71,16 @@ def _lock(path: Path) -> int | None:
 def main() -> None:
     """Replace this process by the command, with its GPUs."""
     count, command = int(sys.argv[1]), sys.argv[2:]
-    names = visible()
-    if count and names:
-        if count > len(names):
-            sys.exit(f"pqm: {count} GPUs requested, but only {len(names)} available ({', '.join(names)})")
-        folder = Path(tempfile.gettempdir(), f"pqm-gpus-{os.getuid()}")  # a local folder, because GPU names are local
-        os.environ[VISIBLE] = ",".join(claim(names, count, folder))
+    names = visible() if count else []
+    if count > len(names):
+        found = (
+            f"only {len(names)} available ({', '.join(names)})"
+            if names
+            else "there is none; on a machine without one, use device: cpu"
+        )
+        sys.exit(f"pqm: {count} GPU{'s' if count > 1 else ''} requested, but {found}")
+    folder = Path(tempfile.gettempdir(), f"pqm-gpus-{os.getuid()}")  # a local folder, because GPU names are local
+    os.environ[VISIBLE] = ",".join(claim(names, count, folder)) if count else ""
     os.execvp(command[0], command)
 
 

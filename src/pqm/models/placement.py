@@ -1,12 +1,26 @@
-"""The device of a model."""
+"""The device and the precision of a model."""
+
+from typing import cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from pqm.study.settings import Precision
+
 
 def place(model: PreTrainedModel) -> PreTrainedModel:
     """Move a model to the GPU, if there is one, and switch it to inference."""
-    module: nn.Module = model
-    module.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    cast(nn.Module, model).to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     return model.eval()
+
+
+def convert(model: PreTrainedModel, precision: Precision) -> None:
+    """Convert the weights of a model, for inference."""
+    if precision == "bf16":
+        cast(nn.Module, model).to(torch.bfloat16)
+
+
+def mixed(model: PreTrainedModel, precision: Precision) -> torch.autocast:
+    """Let a model compute in a precision, for training; its weights stay in float32."""
+    return torch.autocast(model.device.type, torch.bfloat16, enabled=precision == "bf16")

@@ -204,7 +204,8 @@ def read_trees(model: PreTrainedModel, trees: PrefixTrees, ends_only: bool) -> I
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
     """The outputs of a reward model's head, shape [.., 1 or 2]."""
-    return cast(Tensor, head(model)(hidden))
+    layer = head(model)
+    return cast(Tensor, layer(hidden.to(layer.weight.dtype)))
 
 
 @torch.inference_mode()

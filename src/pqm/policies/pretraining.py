@@ -33,6 +33,7 @@ from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
 from pqm.study.layout import SNAPSHOTS
 from pqm.study.pretraining import Phase, PretrainingConfig, WordProblemText, snapshot_name
+from pqm.study.settings import Precision
 
 
 @dataclass
@@ -50,24 +51,32 @@ class Pretrainer:
     """Runs the phases of one pretraining.
 
     Args:
-        start: the pretraining of `config.start`; training continues from its last snapshot.
+        start: the folder of `config.start`: a pretraining, of which the last snapshot is taken, or a backbone.
         questions: the question tables of `config.excluded` and `config.validation`, by name.
         cache: the cache for the training state, from which the same command resumes.
+        precision: of the matrix products; weights, losses and heads are in float32.
 
     Raises:
         PqmError: a question table or the start is missing, or the start has another step separator.
     """
 
-    def __init__(self, config: PretrainingConfig, start: Path | None, questions: dict[str, Path], cache: ShardCache) -> None:
+    def __init__(
+        self,
+        config: PretrainingConfig,
+        start: Path | None,
+        questions: dict[str, Path],
+        cache: ShardCache,
+        precision: Precision = "fp32",
+    ) -> None:
         torch.set_num_threads(config.threads)
         for name in (*config.excluded, config.validation):
             if name not in questions:
                 raise PqmError(f"the settings need the data set {name!r}; pass its table with --questions")
         if config.start is not None and start is None:
             raise PqmError(f"the settings start from pretraining {config.start!r}; pass its folder with --start")
-        self.config, self.cache, self.shares = config, cache, config.snapshot_shares()
+        self.config, self.cache, self.shares, self.precision = config, cache, config.snapshot_shares(), precision
         self.format = SolutionFormat(step_separator=config.step_separator, step_token=config.step_separator)
-        if start is not None and (theirs := SolutionFormat.load(_last_snapshot(start))) != self.format:
+        if start is not None and (theirs := SolutionFormat.load(_first_weights(start))) != self.format:
             raise PqmError(f"step_separator is {config.step_separator!r}, but {config.start!r} has {theirs.step_separator!r}")
         self.tokenizer = _tokenizer(config, start)
         self.text = self._text_source(questions)
@@ -93,7 +102,7 @@ class Pretrainer:
         if self.config.architecture is not None:
             return fresh_llama(self.config.architecture, self.tokenizer)
         assert start is not None
-        return cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(_last_snapshot(start), dtype=torch.float32))
+        return cast(PreTrainedModel, AutoModelForCausalLM.from_pretrained(_first_weights(start), dtype=torch.float32))
 
     def pretrain(self, output: Path) -> None:
         """Run all phases, and write `snapshots.csv` and one folder per snapshot to `output`."""
@@ -109,9 +118,10 @@ class Pretrainer:
 
     def _run(self, index: int, phase: Phase) -> None:
         """Run one phase, or the rest of it after an interruption."""
-        corpus = Corpus(self.text, f"{self.config.seed} phase {index}", self.config.batch_tokens, phase)
+        config = self.config
+        corpus = Corpus(self.text, f"{config.seed} phase {index}", config.batch_tokens, phase, config.text_workers)
         parameters = [*self.model.parameters(), *self.heads.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+        optimizer = torch.optim.AdamW(parameters, lr=phase.learning_rate, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         if self.progress.optimizer is not None:
             optimizer.load_state_dict(self.progress.optimizer)
         throughput = Throughput(self.model)
@@ -121,7 +131,7 @@ class Pretrainer:
             for group in optimizer.param_groups:
                 group["lr"] = phase.learning_rate * learning_rate_factor(step, phase)
             self.model.train()
-            loss = pretraining_loss(self.model, self.heads, batch, phase)
+            loss = pretraining_loss(self.model, self.heads, batch, phase, self.precision)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -143,7 +153,7 @@ class Pretrainer:
         """Validate the model, write its folder and return its row of `snapshots.csv`."""
         name = snapshot_name(index + 1, self.progress.step)
         self.model.eval()
-        token_auc, step_auc = head_aucs(self.model, self.heads, corpus)
+        token_auc, step_auc = head_aucs(self.model, self.heads, corpus, self.precision)
         sampled = float("nan")
         if not phase.token_head_weight:
             sampled = pass_at_1(self.model, self.tokenizer, self.validation, self.config.max_new_tokens, self.config.seed)
@@ -182,16 +192,19 @@ class Pretrainer:
 
 
 def _tokenizer(config: PretrainingConfig, start: Path | None) -> PreTrainedTokenizerFast:
-    """The tokenizer of the text; continued pretrainings reuse the start's tokenizer."""
+    """The tokenizer of the text; a model that is trained further keeps its own."""
+    if start is not None:
+        return cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(_first_weights(start)))
     if isinstance(config.text, WordProblemText):
         return word_problem_tokenizer(config.step_separator)
-    if start is None:
-        return symbolic_tokenizer(config.text, config.seed, config.step_separator)
-    return cast(PreTrainedTokenizerFast, AutoTokenizer.from_pretrained(_last_snapshot(start)))
+    return symbolic_tokenizer(config.text, config.seed, config.step_separator)
 
 
-def _last_snapshot(pretraining: Path) -> Path:
-    return pretraining / str(read_snapshots(pretraining)["snapshot"].iloc[-1])
+def _first_weights(start: Path) -> Path:
+    """The `transformers` folder that a pretraining starts from: the last snapshot of another, or a backbone's model."""
+    if (start / SNAPSHOTS).exists():
+        return start / str(read_snapshots(start)["snapshot"].iloc[-1])
+    return start / "model"
 
 
 def learning_rate_factor(step: int, phase: Phase) -> float:

@@ -7,15 +7,19 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from pqm.models.error_detection_heads import ErrorDetectionHeads
+from pqm.models.placement import mixed
 from pqm.problems.corpus import IGNORED, TextBatch
 from pqm.study.pretraining import Phase
+from pqm.study.settings import Precision
 
 
-def pretraining_loss(model: PreTrainedModel, heads: ErrorDetectionHeads, batch: TextBatch, phase: Phase) -> Tensor:
-    """Cross-entropy of the next token, plus the weighted losses of the heads that the phase trains."""
+def pretraining_loss(
+    model: PreTrainedModel, heads: ErrorDetectionHeads, batch: TextBatch, phase: Phase, precision: Precision
+) -> Tensor:
+    """Cross-entropy of the next token, plus the weighted losses of the heads that the phase trains; both in float32."""
     tokens, next_token = (torch.from_numpy(array).to(model.device) for array in (batch.tokens, batch.next_token))
     counted = next_token != IGNORED
-    with half_precision(model):
+    with mixed(model, precision):
         last, middle = hidden_states(model, tokens, phase.token_head_layer)
         logits = model.get_output_embeddings()(last[counted])
     loss = F.cross_entropy(logits.float(), next_token[counted])
@@ -30,11 +34,6 @@ def hidden_states(model: PreTrainedModel, tokens: Tensor, layer: int | None) -> 
     """Hidden states after the last layer, and after `layer` (counted from 1) if it is given; shape [rows, tokens, hidden]."""
     output = model.base_model(input_ids=tokens, use_cache=False, output_hidden_states=layer is not None)
     return output.last_hidden_state, output.hidden_states[layer] if layer is not None else None
-
-
-def half_precision(model: PreTrainedModel) -> torch.autocast:
-    """Autocast to bfloat16 on a GPU; losses and heads stay in float32."""
-    return torch.autocast("cuda", torch.bfloat16, enabled=model.device.type == "cuda")
 
 
 def _head_loss(head: nn.Module, hidden: Tensor, targets: np.ndarray) -> Tensor:

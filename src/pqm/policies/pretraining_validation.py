@@ -11,11 +11,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from pqm.estimation.estimators import area_under_curve
 from pqm.grading.extraction import extract_answer
 from pqm.models.error_detection_heads import ErrorDetectionHeads
+from pqm.models.placement import mixed
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
-from pqm.policies.pretraining_loss import half_precision, hidden_states
+from pqm.policies.pretraining_loss import hidden_states
 from pqm.problems.corpus import IGNORED, Corpus
 from pqm.solution_format import SolutionFormat
+from pqm.study.settings import Precision
 
 TEMPERATURE = 0.7
 SAMPLES = 2  # per question
@@ -35,7 +37,7 @@ def pass_at_1(
 
 
 @torch.inference_mode()
-def head_aucs(model: PreTrainedModel, heads: ErrorDetectionHeads, corpus: Corpus) -> tuple[float, float]:
+def head_aucs(model: PreTrainedModel, heads: ErrorDetectionHeads, corpus: Corpus, precision: Precision) -> tuple[float, float]:
     """The area under the ROC curve of the token head and of the step head, on new text with injected errors.
 
     It is NaN for a head that the phase of the corpus does not train.
@@ -47,7 +49,7 @@ def head_aucs(model: PreTrainedModel, heads: ErrorDetectionHeads, corpus: Corpus
     truth: dict[str, list[Tensor]] = {"token": [], "step": []}
     held_out = replace(corpus, seed=f"{corpus.seed} validation")
     for batch, _ in zip(held_out.main_text(), range(BATCHES)):
-        with half_precision(model):
+        with mixed(model, precision):
             last, middle = hidden_states(model, torch.from_numpy(batch.tokens).to(model.device), phase.token_head_layer)
         for kind, hidden, head, targets in (
             ("token", middle, heads.token, batch.token_targets),

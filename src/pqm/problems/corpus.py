@@ -1,8 +1,12 @@
 """Batches of pretraining text, generated on the fly from a seed, with the targets of every loss."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from functools import partial
+from itertools import count, islice
+from multiprocessing import get_context
 from random import Random
 from typing import Protocol
 
@@ -11,6 +15,7 @@ import numpy as np
 from pqm.study.pretraining import CurriculumStage, Phase
 
 IGNORED = -100
+POOL = 1024  # examples
 
 
 @dataclass(frozen=True)
@@ -70,12 +75,14 @@ class Corpus:
         seed: the seed of the text.
         batch_tokens: most tokens per batch, with padding.
         phase: the phase.
+        workers: processes that make the text ahead; 0 to make it in this one. The text is the same.
     """
 
     text: TextSource
     seed: str
     batch_tokens: int
     phase: Phase
+    workers: int = 0
 
     def batches(self) -> Iterator[TextBatch]:
         """An endless stream of batches: first those of the curriculum, then those of the phase."""
@@ -88,18 +95,35 @@ class Corpus:
         return self._batches(self.seed, self.phase)
 
     def _batches(self, seed: str, part: Phase | CurriculumStage) -> Iterator[TextBatch]:
-        """Batches of rows with similar lengths, from pools of 1,024 examples."""
-        random = Random(seed)
-        while True:
-            examples = (self.text.example(random, part).arrays() for _ in range(1024))
-            groups: list[list[tuple[np.ndarray, ...]]] = [[]]
-            for example in sorted(examples, key=lambda example: len(example[0])):
-                if groups[-1] and (len(groups[-1]) + 1) * len(example[0]) > self.batch_tokens:
-                    groups.append([])
-                groups[-1].append(example)
-            random.shuffle(groups)
-            for group in groups:
-                yield TextBatch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED))))
+        """The batches of one pool of examples after the other."""
+        make = partial(_pool, self.text, seed, self.batch_tokens, part)
+        if not self.workers:
+            for number in count():
+                yield from make(number)
+        workers = ProcessPoolExecutor(self.workers, get_context("spawn"))  # a copy of this process could not use its GPU
+        try:
+            ahead = deque(workers.submit(make, number) for number in range(2 * self.workers))
+            for number in count(len(ahead)):
+                batches = ahead.popleft().result()
+                ahead.append(workers.submit(make, number))
+                yield from batches
+        finally:
+            workers.shutdown(cancel_futures=True)
+
+
+def _pool(text: TextSource, seed: str, batch_tokens: int, part: Phase | CurriculumStage, number: int) -> list[TextBatch]:
+    """Batches of rows with similar lengths, from a pool of examples that depends only on its number."""
+    random = Random(f"{seed} pool {number}")
+    examples = (text.example(random, part).arrays() for _ in range(POOL))
+    groups: list[list[tuple[np.ndarray, ...]]] = [[]]
+    for example in sorted(examples, key=lambda example: len(example[0])):
+        if groups[-1] and (len(groups[-1]) + 1) * len(example[0]) > batch_tokens:
+            groups.append([])
+        groups[-1].append(example)
+    random.shuffle(groups)
+    return [
+        TextBatch(*(_pad(arrays, fill) for arrays, fill in zip(zip(*group), (0, IGNORED, IGNORED, IGNORED)))) for group in groups
+    ]
 
 
 def _pad(arrays: tuple[np.ndarray, ...], fill: int) -> np.ndarray:

@@ -10,10 +10,16 @@ from pqm.io.shard_cache import ShardCache
 from pqm.models.policy import load_policy
 from pqm.models.sampling.engine import Request
 from pqm.study.rollouts import RolloutsConfig
+from pqm.study.settings import Precision
 
 
 def make_rollouts(
-    config: RolloutsConfig, policy: Path, questions: Path, cache: ShardCache, server: Path | None = None
+    config: RolloutsConfig,
+    policy: Path,
+    questions: Path,
+    cache: ShardCache,
+    server: Path | None = None,
+    precision: Precision = "fp32",
 ) -> pd.DataFrame:
     """Sample `config.samples` solutions of every question; truncated ones have the finish reason "length".
 
@@ -21,9 +27,9 @@ def make_rollouts(
         policy: the policy's folder.
         questions: the question table.
         cache: the cache for finished shards.
-        server: see `load_policy`.
+        server, precision: see `load_policy`.
     """
-    engine, solution_format = load_policy(policy, config.threads, server)
+    engine, solution_format = load_policy(policy, config.threads, server, precision)
     table = formats.read(questions, formats.QUESTIONS)
     size = config.questions_per_batch
     shards = [table.iloc[start : start + size] for start in range(0, len(table), size)]

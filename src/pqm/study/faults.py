@@ -115,7 +115,9 @@ RENAMED = {
     "step_mark_weight": "step_head_weight",
     "lessons": "curriculum",
 }
-REMOVED = dict.fromkeys(("metric", "at_least"), "use share, the share of the pretraining's steps")
+REMOVED = dict.fromkeys(("metric", "at_least"), "use share, the share of the pretraining's steps") | {
+    "precision": "use precision at the top of the study, for all models"
+}
 RENAMED_VALUES = {
     "stories": "word-problems",
     "perturbed-stories": "perturbed-word-problems",

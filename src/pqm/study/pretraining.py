@@ -1,4 +1,4 @@
-"""Section `pretraining`: language models trained from scratch."""
+"""Section `pretraining`: language models trained from scratch, or further."""
 
 from typing import Annotated, Literal, Self
 
@@ -32,12 +32,14 @@ class WordProblemText(Settings):
 
 
 class SymbolicText(Settings):
-    """New instances of GSM-Symbolic templates. A tokenizer is trained on them."""
+    """New instances of GSM-Symbolic templates."""
 
     kind: Literal["gsm-symbolic"]
     templates: TemplateRange = Field(description="First and last template. Instances of other templates are never used.")
-    vocabulary: Annotated[int, Field(ge=300)] = Field(
-        description="Size of the vocabulary: 256 bytes, a few special tokens, and merges."
+    vocabulary: Annotated[int, Field(ge=300)] | None = Field(
+        None,
+        description="For a model from scratch: size of the vocabulary of a tokenizer that is trained on the text, with 256 bytes, a"
+        " few special tokens, and merges.",
     )
 
 
@@ -90,9 +92,13 @@ def snapshot_name(phase: int, step: int) -> str:
 
 
 class PretrainingConfig(Settings):
-    """How a language model is trained, from scratch or from the last snapshot of another pretraining."""
+    """How a language model is trained: from scratch, from the last snapshot of another pretraining, or from a pretrained model."""
 
-    start: str | None = Field(None, description="Pretraining to continue; set either `start` or `architecture`.")
+    start: str | None = Field(
+        None,
+        description="Pretraining to continue from its last snapshot, or pretrained backbone (hub, gguf); set either `start` or"
+        " `architecture`.",
+    )
     architecture: Architecture | None = Field(None, description="Shape of a model that is trained from scratch.")
     text: WordProblemText | SymbolicText = Field(WordProblemText(), discriminator="kind", description="The training text.")
     phases: tuple[Phase, ...] = Field(min_length=1, description="Phases, in order.")
@@ -107,6 +113,10 @@ class PretrainingConfig(Settings):
     max_new_tokens: Count = Field(128, description="Length limit of a sample in validation.")
     seed: Seed
     threads: Count = Field(1, description="CPU threads of the job.")
+    text_workers: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="Processes that make the training text ahead, for a GPU that is faster than one core; the text is the same.",
+    )
 
     def snapshot_shares(self) -> dict[str, float]:
         """The share of all steps after which each snapshot is taken, by the snapshot's name, in order."""
@@ -132,5 +142,7 @@ class PretrainingConfig(Settings):
     @model_validator(mode="after")
     def _one_beginning(self) -> "PretrainingConfig":
         if (self.start is None) == (self.architecture is None):
-            raise ValueError("give either start (a pretraining to continue) or architecture (from scratch), not both")
+            raise ValueError("give either start (a pretraining or a backbone) or architecture (from scratch), not both")
+        if isinstance(self.text, SymbolicText) and (self.architecture is None) != (self.text.vocabulary is None):
+            raise ValueError("text.vocabulary is the size of a new tokenizer: give it with architecture, and not with start")
         return self

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from pqm.errors import PqmError, shortened
 from pqm.study.faults import Fault, doubled_keys, instead, is_refused, nodes, refusal, scalars, validation_faults
-from pqm.study.settings import Settings
+from pqm.study.settings import Precision, Settings
 from pqm.study.study import StudyConfig
 
 FOLDER = Path("config")
@@ -113,6 +113,15 @@ def _yaml(path: Path, text: str) -> Any:
             line = node.start_mark.line + 1
             raise PqmError(f"{path}: line {line}: half of a surrogate pair (\\ud800 to \\udfff) is no character")
     return content
+
+
+def load_precision(path: Path) -> Precision:
+    """The precision of a study's models.
+
+    Raises:
+        PqmError: as `load_study`.
+    """
+    return load_study(path).precision
 
 
 def load_item(path: Path, section: str, name: str, kind: type[Item]) -> Item:

@@ -10,7 +10,9 @@ from pqm.study.settings import Count, Settings
 class JobRequest(Settings):
     """What one job of a stage requests. Resources that are not set are not requested."""
 
-    gpus: Annotated[int, Field(ge=0)] = 0
+    gpus: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="GPUs. By default 1 in a study with `device: cuda`, else 0."
+    )
     memory_mb: Count | None = Field(None, description="Memory in megabytes.")
     minutes: Count | None = Field(None, description="Time limit in minutes.")
 

@@ -1,13 +1,14 @@
 """What all settings share: a base model and common types."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Precision = Literal["fp32", "bf16"]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -1,5 +1,7 @@
 """A whole study: all sections of `config/<study>/study.yaml`."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from pqm.study.assumptions import AssumptionsConfig
@@ -12,7 +14,7 @@ from pqm.study.resources import ResourcesConfig
 from pqm.study.results import ResultsConfig
 from pqm.study.rollouts import AnnotatedConfig, RolloutsConfig, SolutionsConfig
 from pqm.study.runs import RunConfig
-from pqm.study.settings import Name, Settings
+from pqm.study.settings import Name, Precision, Settings
 from pqm.study.training import TrainingConfig
 
 
@@ -22,6 +24,15 @@ class StudyConfig(Settings):
     A study without `runs` is a collection of published data. Its items are built one by one, because few users have every file.
     """
 
+    device: Literal["cpu", "cuda"] = Field(
+        "cpu",
+        description="What the models run on. With `cpu` no job uses a GPU, and with `cuda` every job that runs a model needs one.",
+    )
+    precision: Precision = Field(
+        "fp32",
+        description="Precision of the models. With `bf16` they sample and score in bfloat16, and train in mixed precision: their"
+        " weights, losses and heads stay in float32.",
+    )
     questions: dict[Name, QuestionsConfig] = Field({}, description="Data sets of questions.")
     pretraining: dict[Name, PretrainingConfig] = Field({}, description="Language models trained from scratch.")
     policies: dict[Name, PolicyConfig] = Field({}, description="Models that sample solutions.")
@@ -36,3 +47,8 @@ class StudyConfig(Settings):
     results: ResultsConfig | None = Field(None, description="Tables and figures.")
     resources: ResourcesConfig = Field(ResourcesConfig(), description="What jobs request from a machine or a cluster.")
     assumptions: AssumptionsConfig | None = Field(None, description="Assumptions of `pqm paper budget`.")
+
+    def gpus(self, stage: str) -> int:
+        """The GPUs that a job of a stage requests."""
+        wanted: int | None = getattr(self.resources, stage).gpus
+        return wanted if wanted is not None else int(self.device == "cuda")

@@ -36,4 +36,3 @@ class TrainingConfig(Settings):
     validation: str = Field(description="Label set for validation.")
     accelerate: str | None = Field(None, description="Config file for `accelerate launch`. By default one process trains.")
     accumulation: Count = Field(1, description="Parts in which a process reads its trees of a step. More parts need less memory.")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="`bf16`: mixed precision with bfloat16.")

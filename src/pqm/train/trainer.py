@@ -25,6 +25,7 @@ from pqm.progress import progress, say
 from pqm.solution_format import SolutionFormat
 from pqm.study.layout import RUN_FILE
 from pqm.study.runs import RunConfig
+from pqm.study.settings import Precision
 from pqm.study.training import TrainingConfig
 from pqm.train.data import (
     LabelledTree,
@@ -98,16 +99,25 @@ class Trainer:
     Args:
         seed: the seed of the head and of the order of the batches.
         cache: the cache for the training state, from which the same command resumes.
+        precision: of the matrix products; weights, losses and heads are in float32.
 
     Raises:
         PqmError: the labels do not match the run or the backbone, or no solution can be used.
     """
 
-    def __init__(self, run: RunConfig, training: TrainingConfig, seed: int, files: TrainingFiles, cache: ShardCache) -> None:
+    def __init__(
+        self,
+        run: RunConfig,
+        training: TrainingConfig,
+        seed: int,
+        files: TrainingFiles,
+        cache: ShardCache,
+        precision: Precision = "fp32",
+    ) -> None:
         torch.set_num_threads(training.threads)
         self.run, self.training, self.seed, self.files, self.cache = run, training, seed, files, cache
         self.loss: Loss = loss_of(run)
-        self.accelerator = _accelerator(training)
+        self.accelerator = _accelerator(training, precision)
         self.format = SolutionFormat.load(files.backbone)
         self.model, self.tokenizer = reward_model(
             files.backbone, seed, self.loss.scores, training.head_dropout, training.head_bias
@@ -209,11 +219,12 @@ class Trainer:
             say(message)
 
 
-def _accelerator(training: TrainingConfig) -> Accelerator:
+def _accelerator(training: TrainingConfig, precision: Precision) -> Accelerator:
     """The devices and processes set up by `accelerate launch`, or else a single process."""
-    precision = {"fp32": "no", "bf16": "bf16"}[training.precision]
     accelerator = Accelerator(
-        cpu=not torch.cuda.is_available(), mixed_precision=precision, gradient_accumulation_steps=training.accumulation
+        cpu=not torch.cuda.is_available(),
+        mixed_precision="bf16" if precision == "bf16" else "no",
+        gradient_accumulation_steps=training.accumulation,
     )
     if accelerator.distributed_type == DistributedType.DEEPSPEED:  # it clips gradients itself, and requires a number of rows
         accelerator.state.deepspeed_plugin.deepspeed_config |= {

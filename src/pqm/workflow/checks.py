@@ -29,6 +29,7 @@ from pqm.study.study import StudyConfig
 def faults(study: StudyConfig) -> list[Fault]:
     """All faults that prevent a build of the study."""
     return [
+        *_devices(study),
         *_questions(study),
         *_models(study),
         *_rollouts(study),
@@ -66,6 +67,13 @@ def _reached(needs: dict[str, list[str]], start: str) -> set[str]:
     return reached
 
 
+def _devices(study: StudyConfig) -> Iterator[Fault]:
+    """Faults of the GPUs that jobs request."""
+    for stage, wanted in study.resources:
+        if wanted.gpus and study.device == "cpu":
+            yield Fault(("resources", stage, "gpus"), f"{wanted.gpus} GPUs, but the study has device: cpu; expected device: cuda")
+
+
 def _questions(study: StudyConfig) -> Iterator[Fault]:
     for name, item in study.questions.items():
         yield from _unknown(("questions", name), "questions", item.upstream, study.questions)
@@ -78,14 +86,23 @@ def _models(study: StudyConfig) -> Iterator[Fault]:
         place = ("pretraining", name)
         yield from _unknown((*place, "excluded"), "questions", pretraining.excluded, study.questions)
         yield from _unknown((*place, "validation"), "questions", [pretraining.validation], study.questions)
-        if pretraining.start is not None:
-            yield from _unknown((*place, "start"), "pretraining", [pretraining.start], study.pretraining)
+        yield from _start(study, (*place, "start"), pretraining.start)
     starts = {name: [one.start] if one.start else [] for name, one in study.pretraining.items()}
     yield from _cycles("pretraining", starts, "starts from itself", "start")
     if ANNOTATED in study.policies:
         yield Fault(("policies", ANNOTATED), f"{ANNOTATED!r} is reserved; rename the policy")
     for kind, models in (("policies", study.policies), ("backbones", study.backbones)):
         yield from _picks(study, kind, {name: model.pick for name, model in models.items() if model.pick is not None})
+
+
+def _start(study: StudyConfig, place: Place, start: str | None) -> Iterator[Fault]:
+    """Faults of the pretraining or backbone that a pretraining starts from."""
+    pretrained = [name for name, backbone in study.backbones.items() if backbone.pick is None]
+    if start is None:
+        return
+    yield from _unknown(place, "pretraining, with the pretrained backbones,", [start], [*study.pretraining, *pretrained])
+    if start in study.pretraining and start in pretrained:
+        yield Fault(place, f"{start!r} is a pretraining and a backbone; rename one")
 
 
 def _picks(study: StudyConfig, kind: str, picks: dict[str, Pick]) -> Iterator[Fault]:
@@ -163,10 +180,11 @@ def _processes(study: StudyConfig, accelerate: str | None) -> Iterator[Fault]:
     if not Path(accelerate).exists():
         yield Fault(place, f"{accelerate} does not exist")
         return
-    gpus, found = study.resources.train.gpus, YAML(typ="safe", pure=True).load(Path(accelerate)).get("num_processes")
+    gpus, found = study.gpus("train"), YAML(typ="safe", pure=True).load(Path(accelerate)).get("num_processes")
     if gpus and found != gpus:
         yield Fault(
-            place, f"{accelerate}: num_processes is {found}, but resources.train.gpus is {gpus}; expected the same number"
+            place,
+            f"{accelerate}: num_processes is {found}, but a training requests {gpus} GPUs (resources.train.gpus); expected the same number",
         )
 
 

@@ -43,11 +43,11 @@ READS = {
 }
 SETTINGS = {
     "questions": ["questions"],
-    "policies": ["pretraining", "policies", "backbones"],
-    "rollouts": ["rollouts", "solutions", "annotated", "evaluation.policies"],
-    "labels": ["labels"],
-    "train": ["runs", "training"],
-    "evaluate": ["runs", "training.seeds", "evaluation", "solutions"],
+    "policies": ["pretraining", "policies", "backbones", "precision"],
+    "rollouts": ["rollouts", "solutions", "annotated", "evaluation.policies", "precision"],
+    "labels": ["labels", "precision"],
+    "train": ["runs", "training", "precision"],
+    "evaluate": ["runs", "training.seeds", "evaluation", "solutions", "precision"],
     "paper": ["results", "runs", "training.seeds", "evaluation", "solutions"],
 }
 
@@ -150,7 +150,7 @@ def _stage(
     settings: list[str] | None = None,
     targets: Sequence[str] = (),
 ) -> dict[str, Any]:
-    wanted = settings or [key for key in SETTINGS[stage] if getattr(study, key.split(".")[0])]
+    wanted = settings or [key for key in SETTINGS[stage] if _is_set(study, key.split(".")[0])]
     run = ["snakemake", "-s", f"workflow/rules/{stage}.smk", "--config", f"study={name}", *(["--", *targets] if targets else [])]
     check = ["python", "-m", "pqm.provenance", "check", name, stage, *targets]
     return {
@@ -166,6 +166,11 @@ def _stage(
         ],
         "outs": outs,
     }
+
+
+def _is_set(study: StudyConfig, key: str) -> bool:
+    """Whether a study has a section, or sets a value other than the default; DVC refuses keys that are not in the file."""
+    return key in study.model_fields_set and bool(getattr(study, key))
 
 
 def _in_one_line(content: Any) -> Any:

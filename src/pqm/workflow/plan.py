@@ -96,9 +96,11 @@ class Plan:
         return [self.layout.questions(dataset) for dataset in dict.fromkeys([*item.excluded, item.validation])]
 
     def pretraining_start(self, pretraining: str) -> list[str]:
-        """The pretraining that a pretraining continues, if any."""
+        """The pretraining or backbone that a pretraining starts from, if any."""
         start = self.study.pretraining[pretraining].start
-        return [self.layout.pretraining(start)] if start else []
+        if start is None:
+            return []
+        return [self.layout.pretraining(start) if start in self.study.pretraining else self.layout.backbone(start)]
 
     def picked_pretraining(self, section: str, name: str) -> list[str]:
         """The pretraining of a policy or backbone that is a snapshot, if it is one."""

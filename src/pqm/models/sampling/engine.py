@@ -11,6 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from pqm.study.settings import Precision
+
 
 @dataclass(frozen=True)
 class Request:
@@ -62,8 +64,9 @@ class Engine(Protocol):
         """
 
 
-# Called with the policy's folder, the number of threads, and the file of its running server, if the workflow started one.
-EngineClass = Callable[[Path, int, Path | None], Engine]
+# Called with the policy's folder, the number of threads, the file of its running server if the workflow started one, and the
+# precision.
+EngineClass = Callable[[Path, int, Path | None, Precision], Engine]
 
 
 def random_stream(*parts: object) -> np.random.Generator:

@@ -25,6 +25,7 @@ from pqm.models.server import FILE_NAME, RunningServer, read_server
 from pqm.models.tokenizing import expect_unicode
 from pqm.progress import say
 from pqm.study.reading import load
+from pqm.study.settings import Precision
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -78,14 +79,14 @@ class ServerEngine:
 
     Args:
         policy: folder with `server.json`.
-        threads: not used, because the server has its own.
+        threads, precision: not used, because the server has its own.
         running: the file written by `pqm policies serve`, if the policy has a command instead of an address.
 
     Raises:
         PqmError: the server does not respond, or has no such model.
     """
 
-    def __init__(self, policy: Path, threads: int, running: Path | None) -> None:
+    def __init__(self, policy: Path, threads: int, running: Path | None, precision: Precision = "fp32") -> None:
         self.server = read_server(policy)
         self.started = self._started(policy, running)
         self.url = self.started.url if self.started else str(self.server.url).rstrip("/")

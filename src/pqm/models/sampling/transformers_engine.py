@@ -9,10 +9,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
-from pqm.models.placement import place
+from pqm.models.placement import convert, place
 from pqm.models.sampling.batch_probe import expect_samples_right
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request, Sample
+from pqm.study.settings import Precision
 
 
 class TransformersEngine:
@@ -21,6 +22,7 @@ class TransformersEngine:
     Args:
         folder: a `transformers` folder.
         running: not used, because there is no server.
+        precision: of the weights. The model is checked in fp32 first, where its errors are not hidden by rounding.
 
     Raises:
         PqmError: the tokenizer has no end token, or models of this type cannot be sampled in batches.
@@ -28,15 +30,16 @@ class TransformersEngine:
 
     name = f"transformers {transformers.__version__}"
 
-    def __init__(self, folder: Path, threads: int, running: Path | None) -> None:
+    def __init__(self, folder: Path, threads: int, running: Path | None, precision: Precision = "fp32") -> None:
         torch.set_num_threads(threads)
         expect_class(AutoModelForCausalLM, AutoConfig.from_pretrained(folder), folder)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.eos_token_id is None:
             raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
         self.model = place(model)
         expect_samples_right(self.model, self.tokenizer, folder)
+        convert(self.model, precision)
 
     def sample(
         self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
