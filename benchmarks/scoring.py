@@ -17,8 +17,9 @@ from bench import Row
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
 
-from pqm.models.prefix_trees import build_prefix_trees, step_scores
-from pqm.models.reward_model import Encoded, Encoder, head, load_reward_model
+from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.reward_model import Encoder, load_reward_model
+from pqm.models.step_head import head
 
 SAMPLES = (48, 128)
 BATCH = 16  # rows of a padded batch

@@ -42,7 +42,8 @@ from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer
 from pqm.models import prefix_trees
 from pqm.models.policy import load_policy
-from pqm.models.reward_model import Encoded, reward_model
+from pqm.models.prefix_trees import Encoded
+from pqm.models.reward_model import reward_model
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
 from pqm.problems.tokenizer import word_problem_tokenizer

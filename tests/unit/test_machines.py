@@ -29,7 +29,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import IGNORED
 from pqm.models.devices import claim
-from pqm.models.reward_model import Encoded
+from pqm.models.prefix_trees import Encoded
 from pqm.models.sampling import transformers_engine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig

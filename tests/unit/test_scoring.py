@@ -19,7 +19,8 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models import prefix_trees
 from pqm.models.policy import load_policy
-from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model, save_reward_model
+from pqm.models.prefix_trees import Encoded
+from pqm.models.reward_model import Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
 from pqm.models.tree_attention import Piece, group

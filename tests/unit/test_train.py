@@ -20,7 +20,8 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache, content_hash
 from pqm.losses.common.loss import loss_of
 from pqm.losses.common.steps import IGNORED, reduce
-from pqm.models.reward_model import Encoded, Encoder, load_reward_model, reward_model
+from pqm.models.prefix_trees import Encoded
+from pqm.models.reward_model import Encoder, load_reward_model, reward_model
 from pqm.solution_format import SolutionFormat
 from pqm.study.runs import RunConfig
 from pqm.train.data import LabelledTree, TrainingExample, batches, collate, examples, labelled_trees, stream

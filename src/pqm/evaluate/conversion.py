@@ -18,7 +18,8 @@ from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokeni
 from pqm.errors import PqmError
 from pqm.io import formats
 from pqm.models.architecture import expect_class
-from pqm.models.reward_model import head_name, save_reward_model
+from pqm.models.reward_model import save_reward_model
+from pqm.models.step_head import head_name
 from pqm.solution_format import SolutionFormat
 
 STEP_TOKEN = "[PRM]"

@@ -14,7 +14,8 @@ from pqm.memory import fits
 from pqm.models.architecture import expect_attention, position_limit
 from pqm.models.placement import convert, place
 from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, score_outputs, step_scores, token_logits
-from pqm.models.reward_model import Encoder, head, load_language_model, load_reward_model
+from pqm.models.reward_model import Encoder, load_language_model, load_reward_model
+from pqm.models.step_head import head
 from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import say
 from pqm.study.settings import Precision

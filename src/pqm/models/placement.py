@@ -1,12 +1,15 @@
 """The device and the precision of a model."""
 
-from typing import cast
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from pqm.study.settings import Precision
+if TYPE_CHECKING:
+    from pqm.study.settings import Precision
 
 
 def place(model: PreTrainedModel) -> PreTrainedModel:

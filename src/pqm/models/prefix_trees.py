@@ -16,8 +16,16 @@ from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
 from pqm.models.last_layer import only_at
-from pqm.models.reward_model import Encoded, head, step_logits
+from pqm.models.step_head import head, step_logits
 from pqm.models.tree_attention import Groups, Piece, group, takes_attention, tree_attention
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The tokens of a question and solution, and the position of each step's end."""
+
+    tokens: tuple[int, ...]
+    step_ends: tuple[int, ...]
 
 
 @dataclass

@@ -5,12 +5,11 @@ with two labels (wrong and right, as TRL trains them) is read as well: its step 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -23,17 +22,11 @@ from transformers.utils import logging
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
+from pqm.models.prefix_trees import Encoded
 from pqm.models.rms_norm import use_fast_norms
+from pqm.models.step_head import head
 from pqm.models.tokenizing import token_ids
 from pqm.solution_format import SolutionFormat
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The tokens of a question and solution, and the position of each step's end."""
-
-    tokens: tuple[int, ...]
-    step_ends: tuple[int, ...]
 
 
 class Encoder:
@@ -117,26 +110,6 @@ def reward_model(
     logging.set_verbosity(level)
     use_fast_norms(model)
     return model, AutoTokenizer.from_pretrained(backbone)
-
-
-def head_name(model: PreTrainedModel) -> str:
-    """The name of the score head: `score` or `classifier`, the linear layer beside the model's body."""
-    [name] = [name for name, layer in model.named_children() if isinstance(layer, nn.Linear)]
-    return name
-
-
-def head(model: PreTrainedModel) -> nn.Linear:
-    """The score head."""
-    return cast(nn.Linear, getattr(model, head_name(model)))
-
-
-def step_logits(outputs: Tensor) -> Tensor:
-    """The step logits of a head's outputs: the only logit, or the logit of right minus the logit of wrong.
-
-    Args:
-        outputs: shape [.., 1] or [.., 2]; the result has shape [..].
-    """
-    return outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs[..., 1] - outputs[..., 0]
 
 
 def load_reward_model(checkpoint: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, SolutionFormat]:

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pqm.models.architecture import FAILURES, narrow_windows, reason, refusal, text_config
-from pqm.models.prefix_trees import build_prefix_trees, read_trees
-from pqm.models.reward_model import Encoded
+from pqm.models.prefix_trees import Encoded, build_prefix_trees, read_trees
 
 PROMPT = (7, 8, 9, 10)
 SOLUTIONS = ((11, 12, 13, 14, 15), (11, 12, 16, 17), (18, 19))

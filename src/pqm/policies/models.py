@@ -61,7 +61,8 @@ def _given(pick: Pick, pretraining: Path | None) -> Path:
 
 def _copy_with_classifier(snapshot: Path, part: Path) -> None:
     from pqm.models.error_detection_heads import HEADS, load_heads
-    from pqm.models.reward_model import head, reward_model, save_reward_model
+    from pqm.models.reward_model import reward_model, save_reward_model
+    from pqm.models.step_head import head
     from pqm.solution_format import SolutionFormat
 
     shutil.copytree(snapshot, part / "model", ignore=shutil.ignore_patterns(HEADS))

@@ -1,5 +1,9 @@
 """The loss of a pretraining: next-token prediction, and the error-detection heads if a phase trains them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,8 +13,10 @@ from transformers import PreTrainedModel
 from pqm.models.error_detection_heads import ErrorDetectionHeads
 from pqm.models.placement import mixed
 from pqm.problems.corpus import IGNORED, TextBatch
-from pqm.study.pretraining import Phase
-from pqm.study.settings import Precision
+
+if TYPE_CHECKING:
+    from pqm.study.pretraining import Phase
+    from pqm.study.settings import Precision
 
 
 def pretraining_loss(

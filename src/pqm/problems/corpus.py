@@ -1,5 +1,7 @@
 """Batches of pretraining text, generated on the fly from a seed, with the targets of every loss."""
 
+from __future__ import annotations
+
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -8,11 +10,12 @@ from functools import partial
 from itertools import count, islice
 from multiprocessing import get_context
 from random import Random
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pqm.study.pretraining import CurriculumStage, Phase
+if TYPE_CHECKING:
+    from pqm.study.pretraining import CurriculumStage, Phase
 
 IGNORED = -100
 POOL = 1024  # examples

@@ -67,6 +67,10 @@ class Layout:
     def checkpoint(self, scorer: str) -> str:
         return f"{self.folder('checkpoints')}/{scorer}"
 
+    def learning_rate(self, run: str) -> str:
+        """The learning rate that was chosen for a run."""
+        return f"{self.folder('checkpoints')}/{run}/learning-rate.json"
+
     def run_file(self, scorer: str) -> str:
         return f"{self.checkpoint(scorer)}/{RUN_FILE}"
 

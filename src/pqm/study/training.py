@@ -1,8 +1,8 @@
 """Section `training`: settings that all runs share."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pqm.study.settings import Count, Positive, Seed, Settings, Share
 
@@ -12,7 +12,15 @@ class TrainingConfig(Settings):
 
     seeds: tuple[Seed, ...] = Field(min_length=1, description="Training seeds. Each run trains one model per seed.")
     epochs: Positive = Field(description="Passes over the labels.")
-    learning_rate: Positive = Field(description="Peak learning rate; a run can set its own.")
+    learning_rate: Positive | None = Field(
+        None, description="Peak learning rate; a run can set its own. Set either `learning_rate` or `learning_rates`."
+    )
+    learning_rates: tuple[Positive, ...] | None = Field(
+        None,
+        min_length=2,
+        description="Peak learning rates to try. For each run without its own, the one with the highest `solution_auc` on the"
+        " validation labels is taken, after training with the first seed on a quarter of the questions.",
+    )
     warmup_share: Share = Field(description="Share of the steps with warm-up. Then the rate decays linearly to 0.")
     warmup_type: Literal["linear", "log"] = Field(
         "linear",
@@ -36,3 +44,9 @@ class TrainingConfig(Settings):
     validation: str = Field(description="Label set for validation.")
     accelerate: str | None = Field(None, description="Config file for `accelerate launch`. By default one process trains.")
     accumulation: Count = Field(1, description="Parts in which a process reads its trees of a step. More parts need less memory.")
+
+    @model_validator(mode="after")
+    def _one_or_several_rates(self) -> Self:
+        if (self.learning_rate is None) == (self.learning_rates is None):
+            raise ValueError("give either learning_rate, or learning_rates to try, not both")
+        return self

@@ -1,24 +1,33 @@
-"""Training batches from a label table: prefix trees of labelled solutions, with a token budget per batch.
+"""Training batches from a label table, and their step scores: prefix trees of labelled solutions, with a token budget per batch.
 
 Solutions of one question are merged by their common prefixes, with the question as the trunk, so a batch reads shared tokens once.
 A token attends only to its ancestors, so scores and gradients are the same as for reading each solution alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn.functional import dropout
+from transformers import PreTrainedModel
 
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
-from pqm.models.prefix_trees import PrefixTree, Row
-from pqm.models.reward_model import Encoded, Encoder
+from pqm.models.prefix_trees import Encoded, PrefixTree, Row, read_row
+from pqm.models.step_head import head
 from pqm.models.tree_attention import group
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pqm.models.reward_model import Encoder
 
 # The solutions of a tree have at most this share of a batch's tokens, so that a batch contains several questions.
 LARGEST_SHARE = 1 / 4
@@ -140,6 +149,13 @@ def collate(trees: Sequence[LabelledTree]) -> LabelledRow:
     tokens = torch.tensor([[token for labelled in trees for token in labelled.tree.tokens]])
     positions = torch.tensor([[depth for labelled in trees for depth in labelled.tree.depths]])
     return LabelledRow(tokens, positions, group(pieces, budget=tokens.shape[1]), ends.unique(), trees, ends, labels)
+
+
+def scores_of(model: PreTrainedModel, row: LabelledRow) -> Tensor:
+    """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
+    hidden = read_row(model, row, ends_only=True)
+    at_ends = dropout(hidden[row.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
+    return head(model)(at_ends).squeeze(-1)
 
 
 def parts(trees: Sequence[LabelledTree], count: int) -> list[LabelledRow]:

@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 from transformers import PreTrainedModel
 
 from pqm.errors import PqmError
@@ -18,11 +17,11 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import reduce
 from pqm.memory import fits
-from pqm.models.prefix_trees import build_prefix_trees, read_row, reading, step_scores
-from pqm.models.reward_model import Encoder, head
+from pqm.models.prefix_trees import build_prefix_trees, reading, step_scores
+from pqm.models.reward_model import Encoder
 from pqm.progress import say
 from pqm.study.training import TrainingConfig
-from pqm.train.data import LabelledRow, LabelledTree, parts
+from pqm.train.data import LabelledTree, parts, scores_of
 
 Result = TypeVar("Result")
 
@@ -42,13 +41,6 @@ class AnyForward(nn.Module):
     def forward(self, read: Callable[..., Result], *arguments: Any) -> Result:
         """Call `read` with the model and the arguments."""
         return read(self.model, *arguments)
-
-
-def scores_of(model: PreTrainedModel, row: LabelledRow) -> Tensor:
-    """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
-    hidden = read_row(model, row, ends_only=True)
-    at_ends = dropout(hidden[row.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
-    return head(model)(at_ends).squeeze(-1)
 
 
 class TrainStep:

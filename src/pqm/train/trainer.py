@@ -82,6 +82,7 @@ class Schedule:
         steps = max(1, round(per_epoch * training.epochs))
         warmup = round(steps * training.warmup_share)
         learning_rate = run.learning_rate or training.learning_rate
+        assert learning_rate is not None, "one of learning_rates is chosen before"
         return cls(steps, warmup, training.warmup_type, learning_rate, sum(weights) / per_epoch)
 
     def learning_rate_at(self, step: int) -> float:
@@ -153,8 +154,11 @@ class Trainer:
                 raise PqmError(f"{files[name]}: no solution has a step and fits into {limit} positions")
         return data, kept["validation"], left_out
 
-    def train(self, output: Path) -> None:
+    def train(self, output: Path) -> dict[str, Any]:
         """Train, and write the checkpoint, the training curve and the model card to the folder `output`.
+
+        Returns:
+            The last row of the training curve, with the validation metrics.
 
         Raises:
             PqmError: the loss is not finite (the message names output, seed and step), or memory is too small for one tree.
@@ -195,6 +199,7 @@ class Trainer:
                     )
                     sys.exit(128 + signal.SIGTERM)
         self._write(prepared, state.log, output)
+        return state.log[-1]
 
     def _write(self, prepared: torch.nn.Module, log: list[dict[str, Any]], output: Path) -> None:
         weights = self.accelerator.get_state_dict(prepared)

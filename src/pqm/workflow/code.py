@@ -24,6 +24,7 @@ ENTRIES = {
     "solutions": "pqm.rollouts.published",
     "labels": "pqm.labels.monte_carlo",
     "published_labels": "pqm.labels.published",
+    "learning_rate": "pqm.train.learning_rates",
     "train": "pqm.train.trainer",
     "grades": "pqm.evaluate.grades",
     "scores": "pqm.evaluate.scores",
@@ -37,7 +38,7 @@ OF_STAGE = {
     "policies": ["pretraining", "models"],
     "rollouts": ["rollouts", "annotated", "solutions"],
     "labels": ["labels", "published_labels"],
-    "train": ["train"],
+    "train": ["learning_rate", "train"],
     "evaluate": ["grades", "scores", "metrics"],
     "paper": ["headline", "report", "overview"],
 }

@@ -116,6 +116,12 @@ class Plan:
         item = self.study.labels[labels]
         return item.completer if isinstance(item, LabelsConfig) else None
 
+    def learning_rate(self, run: str) -> list[str]:
+        """The file with the chosen learning rate of a run; none if the settings contain it."""
+        training = self.study.training
+        chosen = training is not None and training.learning_rates is not None and self.study.runs[run].learning_rate is None
+        return [self.layout.learning_rate(run)] if chosen else []
+
     def label_inputs(self, labels: str) -> dict[str, list[str]]:
         """The inputs of Monte Carlo labels, by option of `pqm labels`; empty for published labels."""
         item = self.study.labels[labels]
