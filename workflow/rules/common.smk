@@ -95,6 +95,16 @@ def each(option, values):
     return [word for value in values for word in (option, str(value))]
 
 
+def labelled(content):
+    """A parameter with the question table or the rollout tables of a label set."""
+
+    def words(wildcards, input):
+        files = [f"{folder}/{content}.parquet" for folder in input.annotated] if input.annotated else input.get(content, [])
+        return each(f"--{content}", [files] if isinstance(files, str) else files)
+
+    return words
+
+
 def output_folder(wildcards, output):
     return Path(output[0]).parent
 

@@ -27,9 +27,10 @@ rule labels_server:
 
 rule label_set:
     input:
-        completer=lambda wildcards: PLAN.label_inputs(wildcards.labels)["completer"],
-        questions=lambda wildcards: PLAN.label_inputs(wildcards.labels)["questions"],
-        rollouts=lambda wildcards: PLAN.label_inputs(wildcards.labels)["rollouts"],
+        completer=lambda wildcards: PLAN.label_inputs(wildcards.labels).get("completer", []),
+        questions=lambda wildcards: PLAN.label_inputs(wildcards.labels).get("questions", []),
+        rollouts=lambda wildcards: PLAN.label_inputs(wildcards.labels).get("rollouts", []),
+        annotated=lambda wildcards: PLAN.label_inputs(wildcards.labels).get("annotated", []),
         server=lambda wildcards: started_server("labels", PLAN.completer(wildcards.labels)),
         file=lambda wildcards: published_file(STUDY.labels[wildcards.labels]),
         code=lambda wildcards: code("labels" if PLAN.completer(wildcards.labels) else "published_labels"),
@@ -50,8 +51,8 @@ rule label_set:
         study=FROZEN,
         settings=["labels.{labels}", "precision"],
         completer=repeated("--completer", "completer"),
-        questions=repeated("--questions", "questions"),
-        rollouts=repeated("--rollouts", "rollouts"),
+        questions=labelled("questions"),
+        rollouts=labelled("rollouts"),
         server=repeated("--server", "server"),
     shell:
         on_devices(

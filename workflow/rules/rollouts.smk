@@ -85,10 +85,11 @@ rule published_rollouts:
         )
 
 
-# Solutions with a human-annotated first error.
+# Solutions with known first errors.
 rule annotated:
     input:
         file=lambda wildcards: published_file(STUDY.annotated[wildcards.dataset]),
+        questions=lambda wildcards: [LAYOUT.questions(name) for name in STUDY.annotated[wildcards.dataset].disjoint_from],
         code=code("annotated"),
     output:
         made=directory(LAYOUT.annotated("{dataset}")),
@@ -102,5 +103,9 @@ rule annotated:
     params:
         study=FROZEN,
         settings=["annotated.{dataset}"],
+        questions=repeated("--questions", "questions"),
     shell:
-        recorded("pqm rollouts annotated {params.study:q} {wildcards.dataset:q} --output {output.made:q} > {log:q} 2>&1")
+        recorded(
+            "pqm rollouts annotated {params.study:q} {wildcards.dataset:q} --output {output.made:q} {params.questions:q}"
+            " > {log:q} 2>&1"
+        )

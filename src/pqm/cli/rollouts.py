@@ -60,9 +60,10 @@ def annotated(
     study: StudyFile,
     item: Item,
     output: Annotated[Path, typer.Option(help="Folder for questions.parquet, rollouts.parquet and grades.parquet.")],
+    questions: Annotated[list[Path], typer.Option(help="Question tables of `disjoint_from`.")] = [],  # noqa: B006
     published: Published = PUBLISHED,
 ) -> None:
-    """Read published solutions with human-annotated first errors.
+    """Write solutions with known first errors: published ones, or generated ones with injected errors.
 
     They are written as questions, rollouts and grades.
     """
@@ -70,4 +71,4 @@ def annotated(
     from pqm.study.reading import load_item
     from pqm.study.rollouts import AnnotatedConfig
 
-    write_annotated(load_item(study, "annotated", item, AnnotatedConfig), published, output)
+    write_annotated(load_item(study, "annotated", item, AnnotatedConfig), published, questions, output)

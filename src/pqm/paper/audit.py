@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pqm.errors import PqmError
+from pqm.io.formats import NO_ERROR
 from pqm.paper.results import Results
 from pqm.problems.word_problems import step_truth
 
@@ -15,17 +16,27 @@ def audit(results: Results) -> pd.DataFrame:
     """
     labelled, known = audit_by_truth_or_labels(results)
     if not known:
-        raise PqmError(f"labels {results.audit}: the truth of their steps is unknown; expected generated problems")
+        raise PqmError(
+            f"labels {results.audit}: the truth of their steps is unknown; expected word problems, or annotated solutions"
+        )
     return labelled
 
 
 def audit_by_truth_or_labels(results: Results) -> tuple[pd.DataFrame, bool]:
     """The labelled solutions of the audit set, with their `steps` and whether each is `right`; and whether this is the truth.
 
-    If a question is not a word problem, the truth is unknown. Then a step is right if its hard Monte Carlo label is 1.
+    The truth of word problems is computed, and that of annotated solutions is known: their steps are right before the first error.
+    The truth of others is unknown. Then a step is right if its hard Monte Carlo label is 1.
     """
     labelled = results.labels(results.audit)
     labelled["steps"] = labelled["completions"].map(tuple)
+    if results.audit in results.evaluation.annotated:
+        first = results.first_errors(results.audit)
+        labelled["right"] = [
+            [error == NO_ERROR or step < error for step in range(len(steps))]
+            for error, steps in zip(map(first.get, zip(labelled["question_id"], labelled["steps"])), labelled["steps"])
+        ]
+        return labelled, True
     try:
         labelled["right"] = [step_truth(prompt, steps) for prompt, steps in zip(labelled["prompt"], labelled["steps"])]
     except ValueError:

@@ -228,9 +228,17 @@ class Results:
         return scored.merge(labels[columns], on=["question_id", "steps"])
 
     def annotated(self, scorer: str, dataset: str) -> pd.DataFrame:
-        """Solutions with human-annotated first errors, with the step scores of a checkpoint."""
+        """Solutions with known first errors, with the step scores of a checkpoint."""
         grades = formats.read(Path(self.layout.annotated(dataset), "grades.parquet"), formats.GRADES)
         return self._with_scores(grades, scorer, ANNOTATED, dataset)
+
+    def first_errors(self, dataset: str) -> dict[tuple[str, tuple[str, ...]], int]:
+        """The first error of each annotated solution, by its question and steps."""
+        folder = Path(self.layout.annotated(dataset))
+        rollouts = formats.read(folder / "rollouts.parquet", formats.ROLLOUTS)
+        grades = formats.read(folder / "grades.parquet", formats.GRADES)
+        solutions = rollouts.merge(grades[["question_id", "sample_id", "first_error"]], on=["question_id", "sample_id"])
+        return {(one.question_id, tuple(one.steps)): int(one.first_error) for one in solutions.itertuples()}
 
     def _with_scores(self, grades: pd.DataFrame, scorer: str, policy: str, dataset: str) -> pd.DataFrame:
         return join(grades, self.scores(scorer, policy, dataset), Path(self.layout.scores(scorer, policy, dataset)))

@@ -7,7 +7,7 @@ its solution does not add up or does not end with its answer.
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,8 +17,7 @@ from typing import Any
 
 from pqm.errors import PqmError
 from pqm.problems.equations import NUMBERS, PLAIN_EQUATIONS, Equation, to_fraction
-from pqm.problems.gsm8k import Row, split_gsm8k_answer
-from pqm.study.questions import SymbolicSource
+from pqm.problems.gsm8k import split_gsm8k_answer
 
 PACKAGE = "reasoning_gym"
 # Templates that the package lists as faulty (`tasks_need_fix`) and does not use itself.
@@ -37,6 +36,11 @@ class Instance:
     question: str
     answer: str
     solution: tuple[str, ...]
+
+    @property
+    def cluster(self) -> str:
+        """The name of its template."""
+        return f"template-{self.template:02d}"
 
 
 def instances(numbers: tuple[int, int], random: Random) -> Iterator[Instance]:
@@ -65,43 +69,34 @@ def instances(numbers: tuple[int, int], random: Random) -> Iterator[Instance]:
         yield Instance(number, made["question"], made["answer"], tuple(solution))
 
 
-def fresh_instances(source: SymbolicSource, name: str, taken: set[str]) -> list[Row]:
-    """Different instances of random templates, as rows of a question table. A template is a cluster.
+def fresh_instances(
+    questions: int, numbers: tuple[int, int], seed: int, name: str, taken: Iterable[str]
+) -> Iterator[tuple[str, Instance]]:
+    """Different instances of random templates, each with a question id.
 
     Args:
+        questions: how many.
+        numbers: the first and the last template.
         name: name of the data set, part of its seed and the prefix of its question ids.
         taken: questions to avoid.
 
     Raises:
         PqmError: see `instances`; or the templates have too few instances.
     """
-    seen = set(taken)
-    rows: list[Row] = []
-    tries = 0
-    for instance in instances(source.templates, Random(f"{name} {source.seed}")):
+    seen, made, tries = set(taken), 0, 0
+    for instance in instances(numbers, Random(f"{name} {seed}")):
         if tries == TRIES:
-            first, last = source.templates
             raise PqmError(
-                f"{name}: expected {source.questions} questions, but the templates {first} to {last} gave only {len(rows)}"
+                f"{name}: expected {questions} questions, but the templates {numbers[0]} to {numbers[1]} gave only {made}"
             )
         tries += 1
         if instance.question in seen:
             continue
         seen.add(instance.question)
-        tries = 0
-        rows.append(
-            {
-                "question_id": f"{name}-{len(rows):05d}",
-                "question": instance.question,
-                "answer": instance.answer,
-                "solution": list(instance.solution),
-                "cluster": f"template-{instance.template:02d}",
-                "perturbation": "",
-            }
-        )
-        if len(rows) == source.questions:
-            break
-    return rows
+        yield f"{name}-{made:05d}", instance
+        made, tries = made + 1, 0
+        if made == questions:
+            return
 
 
 def adds_up(solution: list[str], answer: str) -> bool:

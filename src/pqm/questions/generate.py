@@ -35,7 +35,17 @@ def make_questions(config: QuestionsConfig, name: str, upstream: dict[str, Path]
     elif isinstance(source, PerturbedProblemsSource):
         rows = _perturbed_problems(source, name, formats.read(upstream[source.of], formats.QUESTIONS), taken)
     elif isinstance(source, SymbolicSource):
-        rows = fresh_instances(source, name, taken)
+        rows = [
+            {
+                "question_id": question_id,
+                "question": instance.question,
+                "answer": instance.answer,
+                "solution": list(instance.solution),
+                "cluster": instance.cluster,
+                "perturbation": "",
+            }
+            for question_id, instance in fresh_instances(source.questions, source.templates, source.seed, name, taken)
+        ]
     else:
         rows = read_published(source.format, read_records(source, published), name)
     questions = pd.DataFrame(rows)

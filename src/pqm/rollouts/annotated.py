@@ -1,32 +1,43 @@
-"""Readers of solutions with human-annotated first errors (ProcessBench, CHAMP), as questions, rollouts and grades."""
+"""Solutions with known first errors, as questions, rollouts and grades.
 
-from collections.abc import Callable, Iterator
+They are published ones that people annotated (ProcessBench, CHAMP), or worked solutions with injected errors.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pandas as pd
 
 from pqm.errors import PqmError, shortened
+from pqm.grading.extraction import extract_answer
 from pqm.hashes import question_hash
 from pqm.io import formats
 from pqm.io.formats import NO_ERROR
 from pqm.io.records import Records, read_records
+from pqm.problems.gsm_symbolic import Instance, fresh_instances
+from pqm.problems.gsm_symbolic_text import steps_with_errors, worked_steps
 from pqm.problems.published_values import gold_answer, truth_value
-from pqm.study.rollouts import AnnotatedConfig
+from pqm.study.rollouts import AnnotatedConfig, InjectedErrorsSource
 
 GRADER = "published"
 Solution = dict[str, Any]
 
 
-def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> None:
+def write_annotated(config: AnnotatedConfig, published: Path, taken: Sequence[Path], output: Path) -> None:
     """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, atomically.
 
     Args:
         published: the folder at which a relative path starts.
+        taken: question tables of `config.disjoint_from`.
 
     Raises:
         PqmError: the source is missing, a solution lacks a key, or its first error is beyond its last step.
     """
+    if isinstance(config.source, InjectedErrorsSource):
+        _write(with_injected_errors(config.source, output.name, taken), output, "\n")
+        return
     records = read_records(config.source, published)
     solutions = pd.DataFrame(_READERS[config.source.format](records))
     if solutions.empty:
@@ -37,12 +48,16 @@ def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> N
         raise PqmError(
             f"{records.origin}: {one.question_id}: the first error is step {one.first_error}, but it has {len(one.steps)} steps"
         )
+    _write(solutions, output, "\n\n")
+
+
+def _write(solutions: pd.DataFrame, output: Path, separator: str) -> None:
     solutions["sample_id"] = solutions.groupby("question_id").cumcount()
     questions = solutions.drop_duplicates("question_id").assign(
         cluster=lambda rows: rows["question_id"], perturbation="", solution=[[]] * solutions["question_id"].nunique()
     )
     rollouts = solutions.assign(
-        text=solutions["steps"].map("\n\n".join), n_tokens=solutions["steps"].map(lambda steps: len(" ".join(steps).split())),
+        text=solutions["steps"].map(separator.join), n_tokens=solutions["steps"].map(lambda steps: len(" ".join(steps).split())),
         finish_reason="stop", log_likelihood=float("nan"), seed=-1,
     )  # fmt: skip
     right = solutions["correct"]
@@ -51,6 +66,39 @@ def write_annotated(config: AnnotatedConfig, published: Path, output: Path) -> N
         formats.write(questions.reset_index(drop=True), formats.QUESTIONS, part / "questions.parquet")
         formats.write(rollouts, formats.ROLLOUTS, part / "rollouts.parquet")
         formats.write(grades, formats.GRADES, part / "grades.parquet")
+
+
+def with_injected_errors(source: InjectedErrorsSource, name: str, taken: Sequence[Path]) -> pd.DataFrame:
+    """One solution per question, with the place of its first injected error.
+
+    Args:
+        name: of the data set, part of its seed and of the ids.
+        taken: question tables that share no question with it.
+
+    Raises:
+        PqmError: see `fresh_instances`.
+    """
+    others = {text for path in taken for text in formats.read(path, formats.QUESTIONS)["question"]}
+    random = Random(f"{name} {source.seed} errors")
+    rows = []
+    for question_id, instance in fresh_instances(source.questions, source.templates, source.seed, name, others):
+        steps, first_error = _injected(random, instance, source)
+        right = extract_answer("\n".join(steps)) == instance.answer
+        rows.append(
+            {
+                "question_id": question_id, "question": instance.question, "answer": instance.answer, "steps": steps,
+                "first_error": first_error, "correct": right, "engine": "injected errors",
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _injected(random: Random, instance: Instance, source: InjectedErrorsSource) -> tuple[list[str], int]:
+    """The steps of a solution, and its first wrong step."""
+    if random.random() >= source.injected_error_share:
+        return worked_steps(instance), NO_ERROR
+    steps = steps_with_errors(random, instance, source.injected_error_chance)
+    return [step.text for step in steps], next((place for place, step in enumerate(steps) if not all(step.right)), NO_ERROR)
 
 
 def _processbench(records: Records) -> Iterator[Solution]:

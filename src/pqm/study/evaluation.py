@@ -21,9 +21,9 @@ class EvaluationConfig(Settings):
     audit: str | None = Field(
         None,
         description="Data set with Monte Carlo labels from many completions, to check labels and Q-values."
-        " It is scored like a benchmark.",
+        " It is scored like a benchmark, unless it is a set of `annotated` solutions, whose truth is known.",
     )
-    annotated: tuple[str, ...] = Field((), description="Sets of solutions with human-annotated first errors.")
+    annotated: tuple[str, ...] = Field((), description="Sets of solutions with known first errors.")
     reference_backbone: str = Field(description="Backbone for the references.")
     references: tuple[Literal["likelihood", "step-classifier"], ...] = Field(
         ("likelihood", "step-classifier"),
@@ -42,8 +42,9 @@ class EvaluationConfig(Settings):
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """Every data set that each checkpoint scores."""
-        return (*self.benchmarks, *(name for name in (self.validation, self.audit) if name is not None))
+        """Every data set of sampled solutions that each checkpoint scores."""
+        audit = None if self.audit in self.annotated else self.audit
+        return (*self.benchmarks, *(name for name in (self.validation, audit) if name is not None))
 
     @model_validator(mode="after")
     def _n_rises(self) -> "EvaluationConfig":

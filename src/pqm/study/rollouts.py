@@ -1,10 +1,11 @@
 """Sections `rollouts`, `solutions` and `annotated`: sampled and published solutions."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pqm.study.settings import Count, Positive, Seed, Settings
+from pqm.study.questions import TemplateRange
+from pqm.study.settings import Count, Positive, Seed, Settings, Share
 from pqm.study.sources import FileSource, HubSource, PackageSource
 
 
@@ -37,9 +38,27 @@ class SolutionsConfig(Settings):
 AnnotatedFormat = Literal["processbench", "champ"]
 
 
-class AnnotatedConfig(Settings):
-    """Published solutions with human-annotated first errors."""
+class InjectedErrorsSource(Settings):
+    """Worked solutions of new GSM-Symbolic instances, some with injected errors."""
 
-    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] = Field(
-        discriminator="kind"
+    kind: Literal["gsm-symbolic"]
+    questions: Count
+    templates: TemplateRange = Field((0, 99), description="First and last template, both included.")
+    injected_error_share: Share = Field(description="Share of the solutions with injected errors.")
+    injected_error_chance: Share = Field(description="Probability of an error in each step of these solutions.")
+    seed: Seed
+
+
+class AnnotatedConfig(Settings):
+    """Solutions with known first errors: published ones that people annotated, or worked solutions with injected errors."""
+
+    source: FileSource[AnnotatedFormat] | HubSource[AnnotatedFormat] | PackageSource[AnnotatedFormat] | InjectedErrorsSource = (
+        Field(discriminator="kind")
     )
+    disjoint_from: tuple[str, ...] = Field((), description="Data sets that generated solutions must not share a question with.")
+
+    @model_validator(mode="after")
+    def _only_generated_ones_can_be_others(self) -> Self:
+        if self.disjoint_from and not isinstance(self.source, InjectedErrorsSource):
+            raise ValueError("disjoint_from is for generated solutions only")
+        return self

@@ -121,6 +121,8 @@ def _picks(study: StudyConfig, kind: str, picks: dict[str, Pick]) -> Iterator[Fa
 def _rollouts(study: StudyConfig) -> Iterator[Fault]:
     for name in study.rollouts:
         yield from _unknown(("rollouts", name), "questions", [name], study.questions)
+    for name, annotated in study.annotated.items():
+        yield from _unknown(("annotated", name, "disjoint_from"), "questions", annotated.disjoint_from, study.questions)
     for name, item in study.solutions.items():
         yield from _unknown(("solutions", name, "dataset"), "questions", [item.dataset], study.questions)
 
@@ -130,8 +132,12 @@ def _labels(study: StudyConfig) -> Iterator[Fault]:
         if isinstance(item, PublishedLabelsConfig):
             continue
         place = ("labels", name)
-        yield from _unknown((*place, "dataset"), "rollouts", [item.dataset], study.rollouts)
         yield from _unknown((*place, "completer"), "policies", [item.completer], study.policies)
+        if item.dataset in study.annotated:
+            if item.policies != (ANNOTATED,):
+                yield Fault((*place, "policies"), f"{item.dataset} is in annotated; expected policies: [{ANNOTATED}]")
+            continue
+        yield from _unknown((*place, "dataset"), "rollouts, with annotated,", [item.dataset], [*study.rollouts, *study.annotated])
         yield from _unknown((*place, "policies"), "policies", item.policies, study.policies)
         for policy in item.policies:
             if study.evaluation and policy in study.policies and policy not in study.evaluation.policies:
@@ -194,7 +200,8 @@ def _evaluation(study: StudyConfig, evaluation: EvaluationConfig) -> Iterator[Fa
     for role in ("benchmarks", "validation", "audit"):
         named = getattr(evaluation, role)
         names = named if isinstance(named, tuple) else [named] if named else []
-        yield from _unknown((*place, role), "rollouts", names, study.rollouts)
+        if role != "audit" or named not in evaluation.annotated:
+            yield from _unknown((*place, role), "rollouts", names, study.rollouts)
     yield from _unknown((*place, "annotated"), "annotated", evaluation.annotated, study.annotated)
     yield from _unknown((*place, "reference_backbone"), "backbones", [evaluation.reference_backbone], study.backbones)
     for benchmark in evaluation.benchmarks:
@@ -218,7 +225,10 @@ def _audit(study: StudyConfig, evaluation: EvaluationConfig, audit: str) -> Iter
     elif not isinstance(labels, LabelsConfig):
         yield Fault(place, "the audit set needs Monte Carlo labels; expected no source")
     elif (
-        labels.dataset != audit or labels.early_stop or labels.search == "binary" or set(labels.policies) - {*evaluation.policies}
+        labels.dataset != audit
+        or labels.early_stop
+        or labels.search == "binary"
+        or set(labels.policies) - {*evaluation.policies, *([ANNOTATED] if audit in evaluation.annotated else [])}
     ):
         yield Fault(place, f"expected labels of every step of the evaluated policies' rollouts on {audit}, without early stop")
 

@@ -36,7 +36,7 @@ READS = {
     "questions": [],
     "policies": ["questions"],
     "rollouts": ["policies", "questions"],
-    "labels": ["policies", "questions", "rollouts"],
+    "labels": ["annotated", "policies", "questions", "rollouts"],
     "train": ["backbones", "labels"],
     "evaluate": ["annotated", "backbones", "questions", "rollouts", "checkpoints"],
     "paper": ["annotated", "labels", "pretraining", "questions", "rollouts", "checkpoints", "grades", "metrics", "scores"],

@@ -123,12 +123,15 @@ class Plan:
         return [self.layout.learning_rate(run)] if chosen else []
 
     def label_inputs(self, labels: str) -> dict[str, list[str]]:
-        """The inputs of Monte Carlo labels, by option of `pqm labels`; empty for published labels."""
+        """The inputs of Monte Carlo labels, by option of `pqm labels`; solutions with known errors have one folder."""
         item = self.study.labels[labels]
         if not isinstance(item, LabelsConfig):
-            return {"completer": [], "questions": [], "rollouts": []}
+            return {}
+        completer = [self.layout.policy(item.completer)]
+        if item.dataset in self.study.annotated:
+            return {"completer": completer, "annotated": [self.layout.annotated(item.dataset)]}
         return {
-            "completer": [self.layout.policy(item.completer)],
+            "completer": completer,
             "questions": [self.layout.questions(item.dataset)],
             "rollouts": self.rollouts((policy, item.dataset) for policy in item.policies),
         }
@@ -213,7 +216,8 @@ class Plan:
             return []  # its scores are part of "scores"
         assert need in ("audit", "audit labels", "validation labels") and study.evaluation is not None, need
         labels = study.evaluation.validation if need == "validation labels" else study.evaluation.audit
-        return [layout.labels(labels)] if labels else []
+        truth = [layout.annotated(labels)] if labels in study.annotated and need == "audit" else []
+        return [layout.labels(labels), *truth] if labels else []
 
     def _scores(self, runs: Iterable[str]) -> list[str]:
         """Step scores of some runs and of the step classifier, with rollouts, questions and grades."""

@@ -1,0 +1,471 @@
+"""Work of the models on a GPU: its speed beside plain `transformers`, and its share of what the card allows.
+
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --tiny
+
+It needs only torch and transformers, and takes less than two minutes. The model has the shape of SmolLM2-135M and random weights.
+First it checks that our way and the plain one agree. `--tiny` runs a small model on any machine, to test this file.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import bench
+import numpy as np
+import torch
+from bench import Row
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedModel
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
+
+from pqm.losses.common.steps import IGNORED, counted
+from pqm.models.placement import mixed
+from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.sampling.pool import Pool
+from pqm.models.throughput import matrix_rate
+from pqm.policies.pretraining_loss import pretraining_loss
+from pqm.problems.corpus import TextBatch
+from pqm.train.data import TrainingExample, batches, collate, labelled_trees, scores_of
+
+BYTES, COPIES = 2**29, 10
+Precision = str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much work.
+
+    Attributes:
+        shape: of the model.
+        prompt, step: least and most tokens.
+        rows: samples at once, and twice as many in all.
+        samples: of each question.
+        new: tokens of a sample.
+        generated: rows and tokens of plain `generate`.
+        questions: that are scored and trained on.
+        steps: of a solution.
+        batch: tokens of a batch.
+        greedy: prompts and tokens that are compared.
+    """
+
+    shape: dict[str, int]
+    prompt: tuple[int, int]
+    step: tuple[int, int]
+    rows: int
+    samples: int
+    new: int
+    generated: tuple[int, int]
+    questions: int
+    steps: int
+    batch: int
+    greedy: tuple[int, int]
+
+
+SMOLLM2 = Size(
+    shape={"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
+           "num_key_value_heads": 3, "vocab_size": 49_152},
+    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=(512, 100), questions=24, steps=6, batch=65_536,
+    greedy=(64, 16),
+)  # fmt: skip
+TINY = Size(
+    shape={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+           "num_key_value_heads": 2, "vocab_size": 600},
+    prompt=(6, 14), step=(2, 5), rows=32, samples=4, new=8, generated=(8, 6), questions=3, steps=3, batch=400, greedy=(8, 6),
+)  # fmt: skip
+
+
+def config(size: Size, **more: object) -> LlamaConfig:
+    """The model's settings."""
+    return LlamaConfig(
+        **size.shape, max_position_embeddings=2048, tie_word_embeddings=True, initializer_range=0.04, use_cache=False, **more
+    )
+
+
+class Bench:
+    """All measurements on one device."""
+
+    def __init__(self, size: Size, device: torch.device) -> None:
+        self.size, self.device = size, device
+        self.random = np.random.default_rng(0)
+        torch.manual_seed(0)
+        self.policy = LlamaForCausalLM(config(size)).to(device).eval()
+        self.reward = LlamaForTokenClassification(config(size, num_labels=1, classifier_dropout=0.0)).to(device).eval()
+        self.weights = sum(one.numel() for one in self.policy.parameters())
+        self.questions = [self._text(size.prompt) for _ in range(size.questions)]
+        self.examples = [self._example(question) for question in self.questions for _ in range(size.samples)]
+        on_gpu = device.type == "cuda"
+        self.rate, self.bandwidth = (matrix_rate(device), bandwidth(device)) if on_gpu else (float("nan"), float("nan"))
+
+    def _text(self, tokens: tuple[int, int]) -> tuple[int, ...]:
+        length = int(self.random.integers(tokens[0], tokens[1] + 1))
+        return tuple(self.random.integers(3, self.size.shape["vocab_size"], length).tolist())
+
+    def _example(self, question: tuple[int, ...]) -> TrainingExample:
+        tokens, ends = list(question), []
+        for _ in range(self.size.steps):
+            tokens += self._text(self.size.step)
+            ends.append(len(tokens) - 1)
+        labels = tuple(float(label) for label in self.random.random(len(ends)) < 0.7)
+        return TrainingExample(str(question), Encoded(tuple(tokens), tuple(ends)), labels)
+
+    # ------------------------------------------------------------ clocks
+
+    def seconds(self, run: Callable[[], object]) -> float:
+        """Wall-clock seconds of a call."""
+        self._wait()
+        begin = time.perf_counter()
+        run()
+        self._wait()
+        return time.perf_counter() - begin
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @contextmanager
+    def lowered(self, model: PreTrainedModel):  # type: ignore[no-untyped-def]
+        """A model in bfloat16, but for the head of a reward model."""
+        own = {name: value.clone() for name, value in model.state_dict().items()}
+        model.to(torch.bfloat16)
+        if hasattr(model, "score"):
+            model.score.float()
+        yield model
+        model.float()
+        model.load_state_dict(own)
+
+    # ------------------------------------------------------------ sampling
+
+    def sampled(self, prompts: list[tuple[int, ...]], samples: int, rows: int, new: int, temperature: float) -> list[list[int]]:
+        """The samples of our sampler, in order."""
+        length = max(map(len, prompts)) + new
+        pool = Pool(self.policy, rows, length, new, temperature, end=0)
+        waiting = [(index, number) for index in range(len(prompts)) for number in range(samples)][::-1]
+        found: dict[tuple[int, int], list[int]] = {}
+        with torch.inference_mode():
+            while waiting or pool.owners:
+                if waiting and pool.free >= min(len(waiting), max(1, rows // 8)):
+                    owners = [waiting.pop() for _ in range(min(pool.free, len(waiting)))]
+                    pool.admit([prompts[index] for index, _ in owners], owners, self.random.random((len(owners), new)))
+                pool.step()
+                for one in pool.look():
+                    found[one.owner] = one.tokens
+        return [found[index, number] for index in range(len(prompts)) for number in range(samples)]
+
+    def generated(self, prompts: list[tuple[int, ...]], new: int, sample: bool) -> Tensor:
+        """What plain `generate` writes, shape [prompts, new]."""
+        width = max(map(len, prompts))
+        tokens = torch.tensor([[0] * (width - len(prompt)) + list(prompt) for prompt in prompts], device=self.device)
+        seen = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.device)
+        settings = GenerationConfig(
+            do_sample=sample, max_new_tokens=new, min_new_tokens=new, pad_token_id=0, eos_token_id=0, use_cache=True,
+            **({"temperature": 0.7, "top_k": 0} if sample else {}),
+        )  # fmt: skip
+        return self.policy.generate(tokens, attention_mask=seen, generation_config=settings)[:, width:]
+
+    def greedy(self) -> Row:
+        """Greedy samples in float32."""
+        prompts, new = self.size.greedy
+        texts = [self._text(self.size.prompt) for _ in range(prompts)]
+        ours = self.sampled(texts, 1, max(1, prompts // 2), new, temperature=1e-5)
+        theirs = self.generated(texts, new, sample=False).tolist()
+        same = sum(one == other[: len(one)] for one, other in zip(ours, theirs))
+        return Row(
+            "gpu", "greedy samples in float32 that are those of generate", same, prompts, "prompts", same / prompts, ">= 1"
+        )
+
+    def sampling(self) -> list[Row]:
+        """Tokens per second of our sampler, of `generate` and of `generate_batch`."""
+        size = self.size
+        prompts = [self._text(size.prompt) for _ in range(2 * size.rows // size.samples)]
+        with self.lowered(self.policy):
+            self.sampled(prompts[:1], 2, 2, 4, 0.7)  # warms up
+            ours = 2 * size.rows * size.new / self.seconds(lambda: self.sampled(prompts, size.samples, size.rows, size.new, 0.7))
+            rows, new = size.generated
+            some = (prompts * rows)[:rows]
+            self.generated(some[:2], 4, sample=True)
+            plain = rows * new / self.seconds(lambda: self.generated(some, new, sample=True))
+            paged = self._paged(prompts)
+        width = float(np.mean([len(prompt) for prompt in prompts])) + size.new / 2
+        shape = size.shape
+        cache = (
+            4 * shape["num_hidden_layers"] * shape["num_key_value_heads"] * shape["hidden_size"] // shape["num_attention_heads"]
+        )
+        per_step = 2 * self.weights + size.rows * width * cache
+        limit = size.rows * self.bandwidth / per_step
+        note = (
+            f"{size.rows:,} rows, {size.new} tokens each; bf16; weights and cache read once per step allow {limit:,.0f} tokens/s"
+        )
+        return [
+            row("sampling, beside generate", ours, plain, f">= {1:g}", note),
+            row("sampling, beside generate_batch", ours, paged, "", "it draws all requests from one random stream"),
+            row("sampling", ours, None, ">= 300000", ""),
+            *self._share("sampling", ours / limit),
+        ]
+
+    def _paged(self, prompts: list[tuple[int, ...]]) -> float | None:
+        """Tokens per second of `generate_batch` with paged attention."""
+        if self.device.type != "cuda":
+            return None
+        new = self.size.new
+        settings = GenerationConfig(
+            do_sample=True, temperature=0.7, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0,
+            num_return_sequences=self.size.samples,
+        )  # fmt: skip
+        some = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 4)]]
+        try:
+            taken = self.seconds(lambda: self.policy.generate_batch(some, generation_config=settings))
+        except Exception as error:  # an interface that changes with each release must not end the run
+            print(f"generate_batch: {type(error).__name__}: {error}", file=sys.stderr)
+            return None
+        return len(some) * self.size.samples * new / taken
+
+    # ------------------------------------------------------------ scoring
+
+    def scores(self, budget: int) -> list[list[float]]:
+        """The step scores of all solutions by prefix trees."""
+        found, samples = [], self.size.samples
+        for index, question in enumerate(self.questions):
+            encoded = [one.encoded for one in self.examples[index * samples : (index + 1) * samples]]
+            found += step_scores(self.reward, build_prefix_trees(encoded, len(question), budget))
+        return found
+
+    @torch.inference_mode()
+    def padded_scores(self, budget: int) -> list[list[float]]:
+        """The same by padded rows, sorted by length."""
+        found: list[list[float]] = [[] for _ in self.examples]
+        for places in self._by_length(budget):
+            tokens, ends, _ = self._padded(places)
+            hidden = self.reward.base_model(input_ids=tokens).last_hidden_state
+            values = self.reward.score(self._at(hidden, ends).float()).squeeze(-1).tolist()
+            for place, row_of in zip(places, values):
+                found[place] = row_of
+        return found
+
+    def _by_length(self, budget: int) -> list[list[int]]:
+        groups: list[list[int]] = [[]]
+        for place in sorted(range(len(self.examples)), key=lambda place: len(self.examples[place].encoded.tokens)):
+            if groups[-1] and (len(groups[-1]) + 1) * len(self.examples[place].encoded.tokens) > budget:
+                groups.append([])
+            groups[-1].append(place)
+        return groups
+
+    def _padded(self, places: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        rows = [self.examples[place] for place in places]
+        width = max(len(one.encoded.tokens) for one in rows)
+        tokens = torch.tensor([[*one.encoded.tokens, *[0] * (width - len(one.encoded.tokens))] for one in rows])
+        ends = torch.tensor([one.encoded.step_ends for one in rows])
+        labels = torch.tensor([one.labels for one in rows])
+        return tokens.to(self.device), ends.to(self.device), labels.to(self.device)
+
+    @staticmethod
+    def _at(hidden: Tensor, ends: Tensor) -> Tensor:
+        return hidden.gather(1, ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+    def scoring(self) -> list[Row]:
+        """Real tokens per second of both ways, each with its best batch size, and how far they differ."""
+        size = self.size
+        tokens = sum(len(one.encoded.tokens) for one in self.examples)
+        exact = self.scores(size.batch)
+        with self.lowered(self.reward):
+            ours, plain, small = self.scores(size.batch), self.padded_scores(size.batch), self.padded_scores(size.batch // 4)
+            trees, rows = (
+                max(tokens / self.seconds(partial(way, budget)) for budget in (size.batch, size.batch // 4))
+                for way in (self.scores, self.padded_scores)
+            )
+        difference = f"largest difference to float32: trees {apart(ours, exact):.2g}, rows {apart(plain, exact):.2g}"
+        limit = self.rate / (2 * self.weights)
+        return [
+            Row("gpu", "scores in bf16: trees against rows, and rows against rows of other batches", apart(ours, plain),
+                apart(plain, small), "logits", None, "", difference),
+            row("scoring, prefix trees beside padded rows", trees, rows, "", f"{len(self.examples):,} solutions, {size.samples} per question; real tokens"),
+            row("scoring, the faster way", max(trees, rows), None, ">= 600000", ""),
+            *self._share("scoring", max(trees, rows) / limit),
+        ]  # fmt: skip
+
+    # ------------------------------------------------------------ training
+
+    def rows(self, budget: int) -> list[list[int]]:
+        """Batches of padded rows."""
+        return self._by_length(budget)
+
+    def tree_loss(self, budget: int, step: Callable[[], None] | None = None) -> float:
+        """The summed loss of all solutions on prefix trees, with gradients; `step` follows each batch."""
+        total = 0.0
+        trees = labelled_trees(self.examples, budget)
+        for batch in batches(trees, budget, np.random.default_rng(0)):
+            labelled = collate(batch)
+            with mixed(self.reward, "bf16" if self.device.type == "cuda" else "fp32"):
+                scores = scores_of(self.reward, labelled)
+            total += self._backward(scores, labelled.labels.to(self.device), step)
+        return total
+
+    def row_loss(self, budget: int, step: Callable[[], None] | None = None) -> float:
+        """The same on padded rows."""
+        total = 0.0
+        for places in self._by_length(budget):
+            tokens, ends, labels = self._padded(places)
+            with mixed(self.reward, "bf16" if self.device.type == "cuda" else "fp32"):
+                hidden = self.reward.base_model(input_ids=tokens).last_hidden_state
+                scores = self.reward.score(self._at(hidden, ends)).squeeze(-1)
+            total += self._backward(scores, labels, step)
+        return total
+
+    def _backward(self, scores: Tensor, labels: Tensor, step: Callable[[], None] | None) -> float:
+        loss = F.binary_cross_entropy_with_logits(scores.float()[counted(labels)], labels[counted(labels)], reduction="sum")
+        (loss / len(self.examples)).backward()
+        if step is not None:
+            step()
+        return float(loss.detach()) / len(self.examples)
+
+    def gradients(self, run: Callable[[], float]) -> tuple[float, Tensor]:
+        """The loss of a call, and the gradients that it leaves."""
+        self.reward.zero_grad()
+        loss = run()
+        return loss, torch.cat([one.grad.flatten() for one in self.reward.parameters() if one.grad is not None])
+
+    def training(self) -> list[Row]:
+        """Real tokens per second of training a reward model, and whether loss and gradients agree."""
+        budget = self.size.batch
+        one, other, small = (
+            self.gradients(partial(*run))
+            for run in ((self.tree_loss, budget), (self.row_loss, budget), (self.row_loss, budget // 4))
+        )
+        optimizer = torch.optim.AdamW(self.reward.parameters(), lr=1e-6, fused=self.device.type == "cuda")
+
+        def step() -> None:
+            optimizer.step()
+            self.reward.zero_grad()
+
+        tokens = sum(len(example.encoded.tokens) for example in self.examples)
+        speeds = []
+        for way in (self.tree_loss, self.row_loss):
+            way(budget, step)  # warms up
+            speeds.append(tokens / self.seconds(partial(way, budget, step)))
+        self.reward.zero_grad()
+        trees, rows = speeds
+        norm = other[1].norm()
+        return [
+            Row("gpu", "loss of trees against rows, and rows against rows of other batches", abs(one[0] - other[0]),
+                abs(small[0] - other[0]), "", None, "", f"loss {other[0]:.4f}"),
+            Row("gpu", "gradient of trees against rows, and rows against rows of other batches", float((one[1] - other[1]).norm() / norm),
+                float((small[1] - other[1]).norm() / norm), "of the norm", None, "", ""),
+            row("training a reward model, prefix trees beside padded rows", trees, rows, "", "real tokens; mixed precision"),
+            row("training a reward model, the faster way", max(trees, rows), None, ">= 200000", ""),
+            *self._share("training a reward model", max(trees, rows) * 6 * self.weights / self.rate),
+        ]  # fmt: skip
+
+    def texts(self) -> list[TextBatch]:
+        """Batches of rows of similar length for the language model, as pretraining makes them."""
+        made = []
+        for places in self._by_length(self.size.batch):
+            tokens, _, _ = (one.cpu().numpy() for one in self._padded(places))
+            following = np.full(tokens.shape, IGNORED)
+            for row_of, place in enumerate(places):
+                length = len(self.examples[place].encoded.tokens)
+                following[row_of, : length - 1] = tokens[row_of, 1:length]
+            empty = np.full(tokens.shape, IGNORED)
+            made.append(TextBatch(tokens, following, empty, empty))
+        return made
+
+    def fine_tuning(self) -> list[Row]:
+        """Real tokens per second of training the language model, plainly and with compiled layers."""
+        texts, model = self.texts(), self.policy
+        tokens = sum(int((batch.next_token != IGNORED).sum()) for batch in texts)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=self.device.type == "cuda")
+        phase, precision = NoHeads(), "bf16" if self.device.type == "cuda" else "fp32"
+
+        def epoch() -> None:
+            for batch in texts:
+                pretraining_loss(model, None, batch, phase, precision).backward()  # type: ignore[arg-type]
+                optimizer.step()
+                optimizer.zero_grad()
+
+        epoch()
+        plain = tokens / self.seconds(epoch)
+        compiled, started = None, float("nan")
+        if self.device.type == "cuda":
+            for layer in model.model.layers:
+                layer.compile(dynamic=True)
+            started = self.seconds(epoch)
+            compiled = tokens / self.seconds(epoch)
+        best = max(plain, compiled or 0.0)
+        return [
+            row("fine-tuning, plain layers beside compiled ones", plain, compiled, "", f"mixed precision; the first epoch of {len(texts)} steps with compilation took {started:.0f} s"),
+            row("fine-tuning, the faster way", best, None, ">= 200000", ""),
+            *self._share("fine-tuning", best * 6 * self.weights / self.rate),
+        ]  # fmt: skip
+
+    def _share(self, what: str, share: float) -> list[Row]:
+        if self.device.type != "cuda":
+            return []
+        return [Row("gpu", f"{what}: share of the bound", 100 * share, unit="%", note="")]
+
+    def card(self) -> list[Row]:
+        """The card and its measured limits."""
+        if self.device.type != "cuda":
+            return []
+        name = torch.cuda.get_device_name(self.device)
+        return [
+            Row("gpu", "large matrix products in bf16", self.rate / 1e12, unit="TFLOP/s", note=name),
+            Row("gpu", "copies within memory", self.bandwidth / 1e12, unit="TB/s", note=name),
+        ]
+
+
+class NoHeads:
+    """A phase of a pretraining that trains the language model only."""
+
+    token_head_weight = step_head_weight = 0.0
+    token_head_layer = None
+
+
+def row(what: str, ours: float, theirs: float | None, goal: str, note: str) -> Row:
+    """A row of tokens per second."""
+    return Row("gpu", what, ours, theirs, "tokens/s", ours / theirs if theirs else None, goal, note)
+
+
+def apart(some: list[list[float]], others: list[list[float]]) -> float:
+    """The largest difference of two lists of step scores."""
+    return max(abs(one - other) for pair in zip(some, others) for one, other in zip(*pair))
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes per second of copies within the device's memory, read and written."""
+    source = torch.zeros(BYTES, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def seconds() -> float:
+        torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        for _ in range(COPIES):
+            target.copy_(source)
+        torch.cuda.synchronize(device)
+        return time.perf_counter() - begin
+
+    seconds()  # warms up
+    return COPIES * 2 * BYTES / seconds()
+
+
+def measure(size: Size = SMOLLM2) -> list[Row]:
+    """All rows."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    begun = time.perf_counter()
+    one = Bench(size, device)
+    rows = [*one.card(), one.greedy(), *one.scoring(), *one.training(), *one.sampling(), *one.fine_tuning()]
+    used = bench.versions("torch", "transformers")
+    return [*rows, Row("gpu", "this benchmark", time.perf_counter() - begun, unit="s", goal="<= 120", note=used)]
+
+
+if __name__ == "__main__":
+    if "--tiny" in sys.argv:
+        print(bench.table(measure(TINY)))
+    elif not torch.cuda.is_available():
+        sys.exit("no GPU: torch.cuda.is_available() is False. `--tiny` runs a small model without one.")
+    else:
+        bench.main(measure)
