@@ -15,6 +15,7 @@ from pqm.paper.results import Results
 from pqm.study.assumptions import TextSizes
 from pqm.study.labels import LabelsConfig
 from pqm.study.rollouts import RolloutsConfig
+from pqm.study.training import TRIED_SHARE
 
 FORWARD, TRAINED = 2, 6  # operations per parameter and token
 BYTES_PER_PARAMETER = 2  # bf16
@@ -39,8 +40,8 @@ def budget(results: Results) -> str:
     return "\n\n".join(
         [
             f"GPU hours of one {estimate.assumed.gpu}, assumed and not measured.",
-            shown.to_markdown(index=False, floatfmt=("", ".0f", ".2f", ".0f", ".0f")),
-            estimate.by_result(jobs).to_markdown(index=False, floatfmt=".0f"),
+            shown.to_markdown(index=False, floatfmt=("", ".0f", ".2f", ".1f", ".0f")),
+            estimate.by_result(jobs).to_markdown(index=False, floatfmt=("", ".0f", ".1f", ".1f", ".1f", ".0f")),
         ]
     )
 
@@ -60,13 +61,22 @@ class Budget:
 
     def jobs(self) -> pd.DataFrame:
         """One row per job: stage, item, tokens, gpu_hours, disk_gb."""
-        rows = [*self._models(), *self._rollouts(), *self._labels(), *self._train(), *self._scores()]
+        work = [*self._pretraining(), *self._rollouts(), *self._labels(), *self._rates(), *self._train(), *self._scores()]
+        start = self.assumed.job_seconds / 3600
+        rows = [*self._models(), *((stage, item, tokens, hours + start, disk) for stage, item, tokens, hours, disk in work)]
         return pd.DataFrame(rows, columns=["stage", "item", "tokens", "gpu_hours", "disk_gb"])
 
     def _models(self) -> Iterable[Job]:
         """Downloads: each model once, however many policies and backbones use it."""
         for model in sorted({self._model(kind, name) for kind in ("policies", "backbones") for name in self._names(kind)}):
             yield "policies", model, 0.0, 0.0, self._weights_gb(model)
+
+    def _pretraining(self) -> Iterable[Job]:
+        """Without the validation of the snapshots."""
+        for name, config in self.results.settings.pretraining.items():
+            tokens = config.batch_tokens * sum(phase.steps for phase in config.phases)
+            weights = self._weights_gb(self._model("pretraining", name)) * len(config.snapshot_shares())
+            yield "policies", name, tokens, self._hours("training", TRAINED, "pretraining", name, tokens), weights
 
     def _rollouts(self) -> Iterable[Job]:
         for policy in self.results.evaluation.policies:
@@ -79,15 +89,28 @@ class Budget:
         for name, config in self.results.settings.labels.items():
             if not isinstance(config, LabelsConfig):
                 continue
-            size = self._dataset(config.dataset)
-            samples = self._rollouts_config(config.dataset).samples * len(config.policies)
+            size, annotated = self._dataset(config.dataset), config.dataset in self.results.settings.annotated
+            samples = 1 if annotated else self._rollouts_config(config.dataset).samples * len(config.policies)
             tokens = size.questions * samples * (size.steps - 1) * config.completions * size.solution_tokens / 2
             yield "labels", name, tokens, self._hours("sampling", FORWARD, "policies", config.completer, tokens), 0.0
 
+    def _rates(self) -> Iterable[Job]:
+        """Trainings that choose a learning rate."""
+        rates = self.results.training.learning_rates or ()
+        for run in self.results.runs if rates else ():
+            config = self.results.run(run)
+            if config.learning_rate is None:
+                tokens = self._training_tokens(run) * len(rates) * TRIED_SHARE
+                hours = self._hours("training", TRAINED, "backbones", config.backbone, tokens)
+                yield "train", f"{run}/learning-rate", tokens, hours, 0.0
+
+    def _training_tokens(self, run: str) -> float:
+        labels = self.results.run(run).labels
+        return self._known("label_tokens", self.assumed.label_tokens, labels) * self.results.training.epochs
+
     def _train(self) -> Iterable[Job]:
         for run in self.results.runs:
-            config = self.results.run(run)
-            tokens = self._known("label_tokens", self.assumed.label_tokens, config.labels) * self.results.training.epochs
+            config, tokens = self.results.run(run), self._training_tokens(run)
             hours = self._hours("training", TRAINED, "backbones", config.backbone, tokens)
             for scorer in self.results.scorers(run):
                 yield "train", scorer, tokens, hours, self._weights_gb(self._model("backbones", config.backbone))

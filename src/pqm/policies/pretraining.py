@@ -208,6 +208,6 @@ def _first_weights(start: Path) -> Path:
 
 
 def learning_rate_factor(step: int, phase: Phase) -> float:
-    """Linear warm-up, then cosine decay to 1 % of the learning rate."""
-    warm = min(1.0, (step + 1) / phase.warmup_steps)
-    return warm * (0.505 + 0.495 * math.cos(math.pi * step / phase.steps))
+    """Linear warm-up, then cosine decay to the phase's share of the learning rate."""
+    warm, low = min(1.0, (step + 1) / phase.warmup_steps), phase.decay_to
+    return warm * ((1 + low) / 2 + (1 - low) / 2 * math.cos(math.pi * step / phase.steps))

@@ -64,6 +64,7 @@ class Phase(Settings):
     steps: Count = Field(description="Optimizer steps, those of the curriculum included.")
     learning_rate: Positive = Field(description="Peak learning rate.")
     warmup_steps: Count = Field(50, description="Steps of linear warm-up.")
+    decay_to: Share = Field(0.01, description="Share of the peak learning rate at the end.")
     facts: FactRange | None = Field(None, description="Least and most facts per word problem.")
     curriculum: tuple[CurriculumStage, ...] = Field((), description="Easier word problems that come first.")
     snapshots_from: int = Field(0, ge=0, description="First step with a snapshot. The last step always has one.")

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from pqm.study.settings import Count, Positive, Seed, Settings, Share
 
+TRIED_SHARE = 1 / 4  # of the training questions, on which learning rates are tried
+
 
 class TrainingConfig(Settings):
     """Settings that all runs share: budget, optimizer, weighting and seeds, and how a step is distributed over processes."""

@@ -13,10 +13,8 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.study.runs import RunConfig
 from pqm.study.settings import Precision
-from pqm.study.training import TrainingConfig
+from pqm.study.training import TRIED_SHARE, TrainingConfig
 from pqm.train.trainer import Trainer, TrainingFiles
-
-SHARE = 1 / 4  # of the questions, that the models are trained on
 
 
 def choose_learning_rate(
@@ -59,7 +57,7 @@ def choose_learning_rate(
 def first_questions(labels: pd.DataFrame) -> pd.DataFrame:
     """The solutions of a quarter of the questions, chosen by the hashes of their texts."""
     questions = sorted(labels["prompt"].unique(), key=question_hash)
-    chosen = questions[: math.ceil(len(questions) * SHARE)]
+    chosen = questions[: math.ceil(len(questions) * TRIED_SHARE)]
     part = labels[labels["prompt"].isin(chosen)].reset_index(drop=True)
     part.attrs = labels.attrs
     return part
