@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all envs test test-long bench bench-load check remotes pull push times
+.PHONY: tables figures all envs test test-long bench bench-load bench-gpu check remotes pull push times
 
 tables figures: $(VENV)/ready
 	snakemake --cores all --config study=$(STUDY) -- results/$@
@@ -45,6 +45,10 @@ bench: $(VENV)/ready
 
 bench-load: $(VENV)/ready
 	python benchmarks/suite.py load
+
+# Needs torch and transformers only, so it also runs where nothing of this project is installed.
+bench-gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,python3) benchmarks/suite.py gpu
 
 # The checks that CI runs before the tests.
 check: $(VENV)/ready

@@ -2,8 +2,8 @@
 
     python benchmarks/suite.py [PART ...]
 
-A part is a module of this folder; without a name, all parts of `PARTS` run. Tables of other parts stay as they are. `load` runs only
-if it is named, because it needs minutes.
+A part is a module of this folder; without a name, all parts of `PARTS` run. Tables of other parts stay as they are. `load` and `gpu`
+run only if they are named, because they need minutes, and a GPU.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from bench import FOLDER, ROOT, Row, facts, table
 
 PARTS = ("training", "losses", "scoring", "sampling", "labelling", "evaluation", "workflow", "growth", "busy")
-LONG_PARTS = ("load",)
+NAMED_PARTS = ("load", "gpu")
 PAGE = ROOT / "docs/performance.md"
 
 
@@ -58,7 +58,7 @@ def fill(page: str, name: str, text: str) -> str:
 def write_page() -> None:
     """Write what all parts have measured into the page."""
     page, every = PAGE.read_text(), []
-    for part in (*PARTS, *LONG_PARTS):
+    for part in (*PARTS, *NAMED_PARTS):
         where, rows = measured(part)
         every += rows
         if rows:
@@ -68,8 +68,8 @@ def write_page() -> None:
 
 def main(parts: list[str]) -> None:
     """Run the parts in order; a part that fails is named at the end."""
-    if unknown := set(parts) - {*PARTS, *LONG_PARTS}:
-        sys.exit(f"no benchmark {min(unknown)!r}; expected one of {', '.join((*PARTS, *LONG_PARTS))}")
+    if unknown := set(parts) - {*PARTS, *NAMED_PARTS}:
+        sys.exit(f"no benchmark {min(unknown)!r}; expected one of {', '.join((*PARTS, *NAMED_PARTS))}")
     chosen = parts or list(PARTS)
     failed = [part for part in chosen if not run(part)]
     rows = [row for part in chosen if part not in failed for row in measured(part)[1]]
