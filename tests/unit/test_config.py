@@ -49,7 +49,7 @@ def test_every_study_loads_and_nothing_is_wrong_with_it(path, monkeypatch):
 
 
 def test_there_are_studies():
-    assert {path.parent.name for path in STUDIES} >= {"demo", "gpu", "paper", "published", "tiny", "tiny-gpu"}
+    assert {path.parent.name for path in STUDIES} >= {"demo", "gpu", "paper", "published", "quick", "qwen", "tiny", "tiny-gpu"}
     assert set(StudyConfig.model_fields) == {*ITEMS, *ALONE}
     used = {section for path in STUDIES for section in read_yaml(path)}
     assert used == {*ITEMS, *ALONE}

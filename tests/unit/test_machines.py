@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from pqm.models.sampling import transformers_engine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig
 from pqm.study.runs import RunConfig
+from pqm.study.settings import Precision
 from pqm.train.data import LabelledRow, TrainingExample, labelled_trees, parts
 from pqm.train.train_step import TrainStep
 from pqm.train.trainer import Trainer, TrainingFiles
@@ -51,10 +53,11 @@ TrainIn = Callable[..., Path]
 def train_in(tmp_path: Path, tables: Any, policy: Path) -> TrainIn:
     """Train in a folder of this name, which may contain the state of an earlier attempt."""
 
-    def run(name: str, labels: Path = tables.labels, **changes: Any) -> Path:
+    def run(name: str, labels: Path = tables.labels, precision: Precision = "fp32", **changes: Any) -> Path:
         training = SETTINGS.model_copy(update=changes)
         cache = ShardCache(tmp_path / name / "cache", "train", tmp_path / name / "model", [RUN, training], [labels])
-        Trainer(RUN, training, 0, TrainingFiles(labels, tables.labels, policy), cache).train(tmp_path / name / "model")
+        files = TrainingFiles(labels, tables.labels, policy)
+        Trainer(RUN, training, 0, files, cache, precision).train(tmp_path / name / "model")
         cache.finish()
         return tmp_path / name / "model"
 
@@ -380,17 +383,55 @@ def test_more_gpus_than_there_are(tmp_path: Path) -> None:
     assert job.returncode == 1 and output == "" and error == "pqm: 2 GPUs requested, but only 1 available (0)\n"
 
 
-@pytest.mark.parametrize(
-    ("count", "listing"), [(1, None), (0, "GPU-a"), (1, "GPU-a\nGPU-b")], ids=["no GPU", "none asked", "asked"]
-)
-def test_gpus_of_this_machine(count: int, listing: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+DRIVER = """
+int cuInit(unsigned flags) { return FAULT; }
+int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGet(int *device, int index) { *device = index; return 0; }
+int cuDeviceGetUuid(unsigned char *uuid, int device) {
+    for (int place = 0; place < 16; place++) uuid[place] = place == 15 ? device + 1 : 0;
+    return 0;
+}
+"""
+FIRST = "GPU-00000000-0000-0000-0000-000000000001"
+NONE = "pqm: 1 GPU requested, but there is none; on a machine without one, use device: cpu\n"
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Callable[..., str]:
+    """Make a stand-in for the driver of a machine with some GPUs; the folder of its library."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+
+    def make(count: int, fault: int = 0) -> str:
+        (tmp_path / "cuda.c").write_text(DRIVER)
+        names = [f"-DCOUNT={count}", f"-DFAULT={fault}"]
+        subprocess.run(["cc", "-shared", "-fPIC", *names, "-o", "libcuda.so.1", "cuda.c"], cwd=tmp_path, check=True)
+        return str(tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_gpus_of_this_machine(asked: int, driver: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if listing is not None:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '{listing}\n'\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-    job = on_gpus(count, "echo ${CUDA_VISIBLE_DEVICES:-unset}; exit 3", tmp_path, PATH=f"{tmp_path}:/usr/bin:/bin")
-    assert job.communicate(timeout=30)[0] == ("GPU-a\n" if count and listing else "unset\n")
+    job = on_gpus(asked, "echo $CUDA_VISIBLE_DEVICES; exit 3", tmp_path, LD_LIBRARY_PATH=driver(2))
+    assert job.communicate(timeout=30)[0] == ",".join([FIRST, f"{FIRST[:-1]}2"][:asked]) + "\n"
     assert job.returncode == 3
+
+
+def test_a_job_that_asks_for_no_gpu_sees_none(driver: Callable[..., str], tmp_path: Path) -> None:
+    for environment in ({"LD_LIBRARY_PATH": driver(2)}, {"CUDA_VISIBLE_DEVICES": "0,1"}):
+        job = on_gpus(0, 'echo "<$CUDA_VISIBLE_DEVICES>"', tmp_path, **environment)
+        assert job.communicate(timeout=30)[0] == "<>\n" and job.returncode == 0
+
+
+def test_a_job_that_asks_for_a_gpu_and_finds_none_stops(
+    driver: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for library in (str(tmp_path / "nothing"), driver(2, fault=100), driver(0)):
+        job = on_gpus(1, "echo never", tmp_path, LD_LIBRARY_PATH=library)
+        assert job.communicate(timeout=30) == ("", NONE) and job.returncode == 1
 
 
 def test_a_claim_locks_no_more_than_it_needs(tmp_path: Path) -> None:

@@ -30,6 +30,15 @@ PUBLISHED_LABELS = {"source": {"kind": "file", "format": "stepwise", "path": "a.
 BCE = {"loss": "bce", "labels": "train", "backbone": "error-detecting"}
 AUDITED = "expected labels of every step of the evaluated policies' rollouts on audit, without early stop"
 
+INJECTED = {
+    "kind": "gsm-symbolic",
+    "questions": 5,
+    "templates": [0, 9],
+    "injected_error_share": 0.5,
+    "injected_error_chance": 0.5,
+    "seed": 1,
+}
+
 # Changes, and the places and messages of their faults.
 FAULTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "seed questions": (
@@ -105,13 +114,31 @@ FAULTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
         [("training.accelerate", "config/accelerate/two-gpus.yaml does not exist")],
     ),
     "processes": (
-        {"training.accelerate": "config/accelerate/cpu.yaml", "resources": {"train": {"gpus": 4}}},
+        {"training.accelerate": "config/accelerate/cpu.yaml", "device": "cuda", "resources": {"train": {"gpus": 4}}},
         [
             (
                 "training.accelerate",
-                "config/accelerate/cpu.yaml: num_processes is 2, but resources.train.gpus is 4; expected the same number",
+                "config/accelerate/cpu.yaml: num_processes is 2, but a training requests 4 GPUs (resources.train.gpus); expected"
+                " the same number",
             )
         ],
+    ),
+    "GPUs without a device": (
+        {"resources": {"train": {"gpus": 4}, "labels": {"gpus": 0}}},
+        [("resources.train.gpus", "4 GPUs, but the study has device: cpu; expected device: cuda")],
+    ),
+    "start of a pretraining": (
+        {"backbones.elsewhere": HUB, "pretraining.error-detection.start": "elsewher"},
+        [
+            (
+                "pretraining.error-detection.start",
+                "pretraining (with the pretrained backbones) has no 'elsewher'; did you mean 'elsewhere'?",
+            )
+        ],
+    ),
+    "policies of annotated solutions": (
+        {"annotated": {"known": {"source": INJECTED}}, "labels.audit.dataset": "known"},
+        [("labels.audit.policies", "known is in annotated; expected policies: [annotated]"), ("labels.audit", AUDITED)],
     ),
     "reserved run": ({"runs.references": BCE}, [("runs.references", "'references' is reserved; rename the run")]),
     "reserved policy": (
@@ -316,8 +343,8 @@ def test_several_faults_are_found_at_once(write_study, in_root):
 
 
 def test_one_process_for_each_gpu_is_no_fault(write_study, in_root):
-    for gpus in (0, 2):
-        changes = {"training.accelerate": "config/accelerate/cpu.yaml", "resources": {"train": {"gpus": gpus}}}
+    for gpus, device in ((0, "cpu"), (2, "cuda")):
+        changes = {"training.accelerate": "config/accelerate/cpu.yaml", "device": device, "resources": {"train": {"gpus": gpus}}}
         assert faults(load_study(write_study(**changed(changes)))) == []
 
 

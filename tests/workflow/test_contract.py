@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from .conftest import ROOT, Project, copy_project
 
 STAGE_FILES = sorted(path.stem for path in (ROOT / "workflow/rules").glob("*.smk") if path.stem != "common")
-STUDIES = ["tiny", "demo", "gpu", "paper"]
+STUDIES = ["tiny", "demo", "gpu", "paper", "quick", "qwen"]
 
 
 def stages(study: str) -> dict[str, dict]:

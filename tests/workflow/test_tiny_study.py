@@ -147,7 +147,7 @@ def test_a_study_with_a_fault_stops_the_plan(snakemake_project: Project, change:
 
 def test_an_unknown_study_is_named_with_those_that_there_are(snakemake_project: Project) -> None:
     output = snakemake_project.run("snakemake", "-n", "--config", "study=huge", check=False)
-    assert "config/huge/study.yaml: no such study; known studies: demo, gpu, paper, published, tiny" in output
+    assert "config/huge/study.yaml: no such study; known studies: demo, gpu, paper, published, quick, qwen, tiny" in output
 
 
 def snapshot(folder: Path) -> dict[str, tuple[int, int, int]]:

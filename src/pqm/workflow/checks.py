@@ -100,7 +100,8 @@ def _start(study: StudyConfig, place: Place, start: str | None) -> Iterator[Faul
     pretrained = [name for name, backbone in study.backbones.items() if backbone.pick is None]
     if start is None:
         return
-    yield from _unknown(place, "pretraining, with the pretrained backbones,", [start], [*study.pretraining, *pretrained])
+    kind = "pretraining (with the pretrained backbones)" if pretrained else "pretraining"
+    yield from _unknown(place, kind, [start], [*study.pretraining, *pretrained])
     if start in study.pretraining and start in pretrained:
         yield Fault(place, f"{start!r} is a pretraining and a backbone; rename one")
 
@@ -137,7 +138,8 @@ def _labels(study: StudyConfig) -> Iterator[Fault]:
             if item.policies != (ANNOTATED,):
                 yield Fault((*place, "policies"), f"{item.dataset} is in annotated; expected policies: [{ANNOTATED}]")
             continue
-        yield from _unknown((*place, "dataset"), "rollouts, with annotated,", [item.dataset], [*study.rollouts, *study.annotated])
+        kind = "rollouts (with annotated)" if study.annotated else "rollouts"
+        yield from _unknown((*place, "dataset"), kind, [item.dataset], [*study.rollouts, *study.annotated])
         yield from _unknown((*place, "policies"), "policies", item.policies, study.policies)
         for policy in item.policies:
             if study.evaluation and policy in study.policies and policy not in study.evaluation.policies:
