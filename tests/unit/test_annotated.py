@@ -180,3 +180,42 @@ def test_by_the_study(settings, run_cli, tmp_path):
     code, told = run_cli(*verb, "--published", tmp_path / "nowhere")
     assert code == 1
     assert told == (f"pqm: {tmp_path}/nowhere/published.json is missing; get it from huggingface.co/datasets/Qwen/ProcessBench\n")
+
+
+# ---------------------------------------------------------------- injected errors
+
+
+def injected(tmp_path, taken=(), **changes):
+    source = {
+        "kind": "gsm-symbolic", "questions": 60, "templates": [0, 20], "injected_error_share": 0.5, "injected_error_chance": 0.4,
+        "seed": 1,
+    } | changes  # fmt: skip
+    write_annotated(AnnotatedConfig(source=source), tmp_path, tmp_path / "known", taken)
+    parts = (("questions", formats.QUESTIONS), ("rollouts", formats.ROLLOUTS), ("grades", formats.GRADES))
+    return [formats.read(tmp_path / "known" / f"{name}.parquet", form) for name, form in parts]
+
+
+def test_injected_errors_are_where_the_grades_say(tmp_path):
+    wrong, right = injected(tmp_path), injected(tmp_path, injected_error_share=0.0)
+    assert wrong[0].equals(right[0]), "errors change no question"
+    assert right[2]["first_error"].eq(formats.NO_ERROR).all() and right[2]["correct"].all()
+    errors = wrong[2]["first_error"]
+    assert 0.2 < errors.ne(formats.NO_ERROR).mean() < 0.6 and errors.nunique() > 2
+    for steps, worked, error in zip(wrong[1]["steps"], right[1]["steps"], errors):
+        same = [one == other for one, other in zip(steps, worked)]
+        assert len(steps) == len(worked)
+        assert same.index(False) == error if error != formats.NO_ERROR else all(same)
+    assert not wrong[2].loc[errors.ne(formats.NO_ERROR), "correct"].all()
+    assert wrong[2].loc[errors.eq(formats.NO_ERROR), "correct"].all()
+
+
+def test_solutions_with_injected_errors_avoid_other_questions(tmp_path):
+    first = injected(tmp_path)[0]
+    formats.write(first.head(40), formats.QUESTIONS, tmp_path / "taken.parquet")
+    again = injected(tmp_path, [tmp_path / "taken.parquet"])[0]
+    assert len(again) == 60 and not set(again["question"]) & set(first["question"].head(40))
+
+
+def test_published_solutions_cannot_avoid_questions():
+    with pytest.raises(ValueError, match="disjoint_from is for generated solutions only"):
+        AnnotatedConfig(source={"kind": "file", "format": "champ", "path": "a.json"}, disjoint_from=("test",))

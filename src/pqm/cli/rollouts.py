@@ -71,4 +71,4 @@ def annotated(
     from pqm.study.reading import load_item
     from pqm.study.rollouts import AnnotatedConfig
 
-    write_annotated(load_item(study, "annotated", item, AnnotatedConfig), published, questions, output)
+    write_annotated(load_item(study, "annotated", item, AnnotatedConfig), published, output, questions)

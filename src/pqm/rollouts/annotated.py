@@ -25,7 +25,7 @@ GRADER = "published"
 Solution = dict[str, Any]
 
 
-def write_annotated(config: AnnotatedConfig, published: Path, taken: Sequence[Path], output: Path) -> None:
+def write_annotated(config: AnnotatedConfig, published: Path, output: Path, taken: Sequence[Path] = ()) -> None:
     """Write `questions.parquet`, `rollouts.parquet` and `grades.parquet` to the folder `output`, atomically.
 
     Args:
