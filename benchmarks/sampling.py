@@ -15,7 +15,7 @@ import torch
 from bench import Row
 
 from pqm.io import formats
-from pqm.models.sampling.engine import Request
+from pqm.models.sampling.engine import EngineOptions, Request
 from pqm.models.sampling.transformers_engine import TransformersEngine
 from pqm.models.throughput import matrix_rate
 from pqm.models.tokenizing import token_ids
@@ -30,7 +30,7 @@ class Comparison:
     """`SAMPLES` samples of each of `QUESTIONS` questions, in three ways; each way sets `tokens`, end tokens included."""
 
     def __init__(self, policy: Path, texts: list[str]) -> None:
-        self.engine = TransformersEngine(policy, 1, None)
+        self.engine = TransformersEngine(policy, EngineOptions())
         form = SolutionFormat.load(policy)
         self.requests = [Request(f"question {number}", form.prompt(text), SAMPLES) for number, text in enumerate(texts)]
         self.tokens: dict[str, int] = {}
@@ -132,7 +132,7 @@ def _now(device: torch.device) -> float:
 
 def continuous(policy: Path, questions: Path, samples: int = 64, rows: int = 1024, max_new_tokens: int = 400) -> None:
     """Print tokens per second of both ways, and what reading all weights at every step would allow."""
-    engine, form = TransformersEngine(policy, 1, None), SolutionFormat.load(policy)
+    engine, form = TransformersEngine(policy, EngineOptions()), SolutionFormat.load(policy)
     table = formats.read(questions, formats.QUESTIONS)
     requests = [Request(row.question_id, form.prompt(row.question), samples) for row in table.itertuples()]
     at_once = max(1, rows // samples)

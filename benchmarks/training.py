@@ -242,7 +242,15 @@ def speeds(inputs: Inputs, work: str, goal: float, repeats: int) -> list[Row]:
     )
     return [
         *(
-            row(f"{work}, TRL with {name}", ours, speed, "tokens/CPU-s", ours / speed, f">= {goal}" if PEERS[name][1] else "", note)
+            row(
+                f"{work}, TRL with {name}",
+                ours,
+                speed,
+                "tokens/CPU-s",
+                ours / speed,
+                f">= {goal}" if PEERS[name][1] else "",
+                note,
+            )
             for name, speed in zip(names[1:], theirs)
         ),
         *(

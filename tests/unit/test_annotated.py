@@ -187,7 +187,7 @@ def test_by_the_study(settings, run_cli, tmp_path):
 
 def injected(tmp_path, taken=(), **changes):
     source = {
-        "kind": "gsm-symbolic", "questions": 60, "templates": [0, 20], "injected_error_share": 0.5, "injected_error_chance": 0.4,
+        "kind": "gsm-symbolic", "questions": 60, "templates": (0, 20), "injected_error_share": 0.5, "injected_error_chance": 0.4,
         "seed": 1,
     } | changes  # fmt: skip
     write_annotated(AnnotatedConfig(source=source), tmp_path, tmp_path / "known", taken)

@@ -17,6 +17,8 @@ ASSUMED = {
     "parameters": {"small": 1e9, "large": 1e10},
     "policies": {"weak": "small", "final": "large"},
     "backbones": {"error-detecting": "small", "language-model": "small"},
+    "pretraining": {"language-model": "small", "error-detection": "small"},
+    "job_seconds": 36,
     "datasets": {
         name: {"questions": 10, "question_tokens": 100, "solution_tokens": 50, "steps": 5}
         for name in ("train", "test", "perturbed", "validation", "audit")
@@ -45,13 +47,29 @@ def test_a_job_costs_its_operations(study):
     policy = made.evaluation.policies[0]
     assert jobs.at[("rollouts", f"{policy}/test"), "tokens"] == written
     parameters = ASSUMED["parameters"][ASSUMED["policies"][policy]]
-    assert jobs.at[("rollouts", f"{policy}/test"), "gpu_hours"] == pytest.approx(2 * parameters * written / 1e14 / 3600)
+    assert jobs.at[("rollouts", f"{policy}/test"), "gpu_hours"] == pytest.approx(0.01 + 2 * parameters * written / 1e14 / 3600)
     run = made.runs[0]
     seed = made.seeds(run)[0]
     trained = 1e6 * made.training.epochs
-    assert jobs.at[("train", f"{run}/seed-{seed}"), "gpu_hours"] == pytest.approx(6 * 1e9 * trained / 5e14 / 3600)
+    assert jobs.at[("train", f"{run}/seed-{seed}"), "gpu_hours"] == pytest.approx(0.01 + 6 * 1e9 * trained / 5e14 / 3600)
     assert jobs.at[("train", f"{run}/seed-{seed}"), "disk_gb"] == pytest.approx(2.0)
     assert jobs.at[("policies", "large"), "disk_gb"] == pytest.approx(20.0)
+    config = made.settings.pretraining["language-model"]
+    read = config.batch_tokens * sum(phase.steps for phase in config.phases)
+    assert jobs.at[("policies", "language-model"), "gpu_hours"] == pytest.approx(0.01 + 6 * 1e9 * read / 5e14 / 3600)
+    assert jobs.at[("policies", "language-model"), "disk_gb"] == pytest.approx(2.0 * len(config.snapshot_shares()))
+
+
+def test_choosing_a_learning_rate_costs_a_quarter_of_a_training_per_rate(study):
+    content = read_yaml(ROOT / "config/tiny/study.yaml")["training"]
+    rates = {key: value for key, value in content.items() if key != "learning_rate"} | {"learning_rates": [1e-5, 1e-4, 1e-3]}
+    file = study().file
+    write_yaml(file, read_yaml(file) | {"training": rates})
+    made = Results(file)
+    jobs = Budget(made).jobs().set_index(["stage", "item"])
+    run, seed = made.runs[0], made.seeds(made.runs[0])[0]
+    tried, trained = (jobs.at[("train", f"{run}/{name}"), "tokens"] for name in ("learning-rate", f"seed-{seed}"))
+    assert tried == pytest.approx(3 / 4 * trained)
 
 
 def test_a_result_costs_its_runs(study):

@@ -17,6 +17,7 @@ from pqm.workflow.checks import faults
 
 ITEMS = ("questions", "pretraining", "policies", "backbones", "rollouts", "solutions", "annotated", "labels", "runs")
 ALONE = ("training", "evaluation", "results", "resources", "assumptions")  # sections without items
+VALUES = {"device", "precision"}
 ROLLOUTS = {"samples": 4, "temperature": 0.7, "max_new_tokens": 8, "questions_per_batch": 2, "seed": 1, "threads": 1}
 NUMBERS = count()  # files that hypothesis writes
 
@@ -50,16 +51,24 @@ def test_every_study_loads_and_nothing_is_wrong_with_it(path, monkeypatch):
 
 def test_there_are_studies():
     assert {path.parent.name for path in STUDIES} >= {"demo", "gpu", "paper", "published", "quick", "qwen", "tiny", "tiny-gpu"}
-    assert set(StudyConfig.model_fields) == {*ITEMS, *ALONE}
+    assert set(StudyConfig.model_fields) == {*ITEMS, *ALONE, *VALUES}
     used = {section for path in STUDIES for section in read_yaml(path)}
-    assert used == {*ITEMS, *ALONE}
+    assert used == {*ITEMS, *ALONE, *VALUES}
+
+
+def test_every_study_that_runs_models_says_on_what():
+    devices = {path.parent.name: read_yaml(path).get("device") for path in STUDIES}
+    assert devices == {
+        "demo": "cpu", "tiny": "cpu", "tiny-gpu": "cpu", "gpu": "cuda", "quick": "cuda", "qwen": "cuda", "paper": "cuda",
+        "published": None,
+    }  # fmt: skip
 
 
 @each_study
 def test_one_more_key_is_refused_in_every_section_and_item(path, tmp_path):
     content = read_yaml(path)
     assert "unknown key 'qqq'" in message(tmp_path, content | {"qqq": 1}, StudyConfig)
-    for section in content:
+    for section in content.keys() - VALUES:
         items = content[section] if section in ITEMS else {None: content[section]}
         assert items
         for name, settings in items.items():

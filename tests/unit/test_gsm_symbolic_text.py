@@ -173,7 +173,7 @@ def test_excluded_questions_never_come(tokenizer):
 
 PRETRAINING = {
     "start": "language-model",
-    "text": {"kind": "gsm-symbolic", "templates": [0, 79], "vocabulary": 2048},
+    "text": {"kind": "gsm-symbolic", "templates": [0, 79]},
     "phases": [{"steps": 1, "learning_rate": 1.0}],
     "snapshot_every": 1,
     "batch_tokens": 100,
@@ -189,8 +189,9 @@ PRETRAINING = {
         ({"text": {"kind": "word-problems"}}, "phase 1 needs facts"),
         ({"phases": [{"steps": 1, "learning_rate": 1.0, "facts": [1, 2]}]}, "the text is gsm-symbolic"),
         ({"distraction_share": 0.5}, "the text is gsm-symbolic"),
-        ({"text": {"kind": "gsm-symbolic", "templates": [80, 79], "vocabulary": 2048}}, "[first, last]"),
+        ({"text": {"kind": "gsm-symbolic", "templates": [80, 79]}}, "[first, last]"),
         ({"text": {"kind": "novels"}}, "gsm-symbolic"),
+        ({"text": {"kind": "gsm-symbolic", "templates": [0, 79], "vocabulary": 2048}}, "text.vocabulary"),
     ],
 )
 def test_settings_that_do_not_fit_the_text_are_refused(settings, change, words):

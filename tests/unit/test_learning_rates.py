@@ -38,9 +38,7 @@ def test_the_rate_with_the_best_validation_is_chosen(choose):
 @pytest.mark.parametrize("aucs", [(0.5, 0.9, 0.9), (0.9, 0.5, 0.9), (float("nan"), 0.2, 0.2)])
 def test_of_equal_rates_the_lowest_is_chosen(aucs, choose, monkeypatch):
     found = dict(zip(RATES, aucs))
-    monkeypatch.setattr(
-        learning_rates, "_validated", lambda run, rate, *_: {"step_auc": 0.5, "solution_auc": found[rate]}
-    )
+    monkeypatch.setattr(learning_rates, "_validated", lambda run, rate, *_: {"step_auc": 0.5, "solution_auc": found[rate]})
     best = max(value for value in aucs if value == value)
     assert choose()["learning_rate"] == min(rate for rate, value in found.items() if value == best)
 

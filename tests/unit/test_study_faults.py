@@ -87,7 +87,7 @@ FAULTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     ),
     "labelled rollouts": (
         {"labels.train.dataset": "trian"},
-        [("labels.train.dataset", "rollouts has no 'trian'; did you mean 'train'?")],
+        [("labels.train.dataset", "rollouts (with annotated) has no 'trian'; did you mean 'train'?")],
     ),
     "completer": (
         {"labels.train.completer": "finale"},
@@ -137,7 +137,7 @@ FAULTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
         ],
     ),
     "policies of annotated solutions": (
-        {"annotated": {"known": {"source": INJECTED}}, "labels.audit.dataset": "known"},
+        {"annotated.known": {"source": INJECTED}, "labels.audit.dataset": "known"},
         [("labels.audit.policies", "known is in annotated; expected policies: [annotated]"), ("labels.audit", AUDITED)],
     ),
     "reserved run": ({"runs.references": BCE}, [("runs.references", "'references' is reserved; rename the run")]),

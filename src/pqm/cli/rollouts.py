@@ -63,9 +63,10 @@ def annotated(
     questions: Annotated[list[Path], typer.Option(help="Question tables of `disjoint_from`.")] = [],  # noqa: B006
     published: Published = PUBLISHED,
 ) -> None:
-    """Write solutions with known first errors: published ones, or generated ones with injected errors.
+    """Write solutions with known first errors.
 
-    They are written as questions, rollouts and grades.
+    They are published ones that people annotated, or worked ones with injected errors. They are written as questions, rollouts
+    and grades.
     """
     from pqm.rollouts.annotated import write_annotated
     from pqm.study.reading import load_item

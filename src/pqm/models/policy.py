@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pqm.models.engine_settings import engine_of
-from pqm.models.sampling.engine import Engine, EngineClass
+from pqm.models.sampling.engine import Engine, EngineClass, EngineOptions
 from pqm.solution_format import SolutionFormat
 from pqm.study.settings import Precision
 
@@ -16,13 +16,11 @@ def load_policy(
 
     Args:
         folder: the policy's folder.
-        threads: threads of this process; a server has its own.
-        server: the file written by `pqm policies serve`, if the policy's server is started by a command.
-        precision: of a model in this process; a server has its own.
+        threads, server, precision: see `EngineOptions`.
 
     Raises:
         PqmError: the folder is no policy, the engine cannot sample from its model, or its server does not respond.
     """
     solution_format = SolutionFormat.load(folder)  # first, because its error message is clear if the folder is missing
     engine: EngineClass = import_module(f"pqm.models.sampling.{engine_of(folder)}_engine").ENGINE
-    return engine(folder, threads, server, precision), solution_format
+    return engine(folder, EngineOptions(threads, server, precision)), solution_format

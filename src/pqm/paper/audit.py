@@ -31,10 +31,10 @@ def audit_by_truth_or_labels(results: Results) -> tuple[pd.DataFrame, bool]:
     labelled = results.labels(results.audit)
     labelled["steps"] = labelled["completions"].map(tuple)
     if results.audit in results.evaluation.annotated:
-        first = results.first_errors(results.audit)
+        errors = results.first_errors(results.audit)
+        first = [errors[solution] for solution in zip(labelled["question_id"], labelled["steps"])]
         labelled["right"] = [
-            [error == NO_ERROR or step < error for step in range(len(steps))]
-            for error, steps in zip(map(first.get, zip(labelled["question_id"], labelled["steps"])), labelled["steps"])
+            [error == NO_ERROR or step < error for step in range(len(steps))] for error, steps in zip(first, labelled["steps"])
         ]
         return labelled, True
     try:

@@ -61,9 +61,10 @@ class Budget:
 
     def jobs(self) -> pd.DataFrame:
         """One row per job: stage, item, tokens, gpu_hours, disk_gb."""
+        models = list(self._models())
         work = [*self._pretraining(), *self._rollouts(), *self._labels(), *self._rates(), *self._train(), *self._scores()]
         start = self.assumed.job_seconds / 3600
-        rows = [*self._models(), *((stage, item, tokens, hours + start, disk) for stage, item, tokens, hours, disk in work)]
+        rows = [*models, *((stage, item, tokens, hours + start, disk) for stage, item, tokens, hours, disk in work)]
         return pd.DataFrame(rows, columns=["stage", "item", "tokens", "gpu_hours", "disk_gb"])
 
     def _models(self) -> Iterable[Job]:

@@ -188,6 +188,7 @@ def symbolic_tokenizer(settings: SymbolicText, seed: int, step_separator: str = 
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
+    assert settings.vocabulary is not None, "a new tokenizer has a size"
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary,
         special_tokens=[PAD, END],

@@ -17,7 +17,6 @@ from pqm.io import formats
 from pqm.io.formats import NO_ERROR
 from pqm.io.records import Records, read_records
 from pqm.problems.gsm_symbolic import Instance, fresh_instances
-from pqm.problems.gsm_symbolic_text import steps_with_errors, worked_steps
 from pqm.problems.published_values import gold_answer, truth_value
 from pqm.study.rollouts import AnnotatedConfig, InjectedErrorsSource
 
@@ -95,6 +94,8 @@ def with_injected_errors(source: InjectedErrorsSource, name: str, taken: Sequenc
 
 def _injected(random: Random, instance: Instance, source: InjectedErrorsSource) -> tuple[list[str], int]:
     """The steps of a solution, and its first wrong step."""
+    from pqm.problems.gsm_symbolic_text import steps_with_errors, worked_steps
+
     if random.random() >= source.injected_error_share:
         return worked_steps(instance), NO_ERROR
     steps = steps_with_errors(random, instance, source.injected_error_chance)

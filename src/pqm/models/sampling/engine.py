@@ -64,9 +64,23 @@ class Engine(Protocol):
         """
 
 
-# Called with the policy's folder, the number of threads, the file of its running server if the workflow started one, and the
-# precision.
-EngineClass = Callable[[Path, int, Path | None, Precision], Engine]
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine runs.
+
+    Attributes:
+        threads: of this process; a server has its own.
+        server: the file written by `pqm policies serve`, if the policy's server is started by a command.
+        precision: of a model in this process.
+    """
+
+    threads: int = 1
+    server: Path | None = None
+    precision: Precision = "fp32"
+
+
+# Called with the policy's folder.
+EngineClass = Callable[[Path, EngineOptions], Engine]
 
 
 def random_stream(*parts: object) -> np.random.Generator:

@@ -20,12 +20,11 @@ from tenacity import wait_random_exponential as full_jitter
 
 from pqm.errors import PqmError, shortened
 from pqm.io.finish_reason import finish_reason
-from pqm.models.sampling.engine import Request, Sample, random_stream
+from pqm.models.sampling.engine import EngineOptions, Request, Sample, random_stream
 from pqm.models.server import FILE_NAME, RunningServer, read_server
 from pqm.models.tokenizing import expect_unicode
 from pqm.progress import say
 from pqm.study.reading import load
-from pqm.study.settings import Precision
 
 Shape = TypeVar("Shape", bound=BaseModel)
 
@@ -79,16 +78,15 @@ class ServerEngine:
 
     Args:
         policy: folder with `server.json`.
-        threads, precision: not used, because the server has its own.
-        running: the file written by `pqm policies serve`, if the policy has a command instead of an address.
+        options: only `server` is used, if the policy has a command instead of an address; threads and precision are the server's.
 
     Raises:
         PqmError: the server does not respond, or has no such model.
     """
 
-    def __init__(self, policy: Path, threads: int, running: Path | None, precision: Precision = "fp32") -> None:
+    def __init__(self, policy: Path, options: EngineOptions) -> None:
         self.server = read_server(policy)
-        self.started = self._started(policy, running)
+        self.started = self._started(policy, options.server)
         self.url = self.started.url if self.started else str(self.server.url).rstrip("/")
         key = os.environ.get("OPENAI_API_KEY")
         self.client = httpx2.Client(

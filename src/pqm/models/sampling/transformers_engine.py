@@ -12,8 +12,7 @@ from pqm.models.architecture import expect_class
 from pqm.models.placement import convert, place
 from pqm.models.sampling.batch_probe import expect_samples_right
 from pqm.models.sampling.batched import sample
-from pqm.models.sampling.engine import Request, Sample
-from pqm.study.settings import Precision
+from pqm.models.sampling.engine import EngineOptions, Request, Sample
 
 
 class TransformersEngine:
@@ -21,8 +20,7 @@ class TransformersEngine:
 
     Args:
         folder: a `transformers` folder.
-        running: not used, because there is no server.
-        precision: of the weights. The model is checked in fp32 first, where its errors are not hidden by rounding.
+        options: threads, and the precision of the weights. The model is checked in fp32 first, where rounding hides no errors.
 
     Raises:
         PqmError: the tokenizer has no end token, or models of this type cannot be sampled in batches.
@@ -30,8 +28,8 @@ class TransformersEngine:
 
     name = f"transformers {transformers.__version__}"
 
-    def __init__(self, folder: Path, threads: int, running: Path | None, precision: Precision = "fp32") -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, folder: Path, options: EngineOptions) -> None:
+        torch.set_num_threads(options.threads)
         expect_class(AutoModelForCausalLM, AutoConfig.from_pretrained(folder), folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -39,7 +37,7 @@ class TransformersEngine:
             raise PqmError(f"{folder}: the tokenizer has no end token; expected an eos_token")
         self.model = place(model)
         expect_samples_right(self.model, self.tokenizer, folder)
-        convert(self.model, precision)
+        convert(self.model, options.precision)
 
     def sample(
         self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
