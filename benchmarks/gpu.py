@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -143,7 +143,7 @@ class Bench:
     # ------------------------------------------------------------ sampling
 
     def sampled(self, prompts: list[tuple[int, ...]], samples: int, rows: int, new: int, temperature: float) -> list[list[int]]:
-        """The samples of our sampler, in order."""
+        """The samples of our sampler, in order. Each has random numbers of its own."""
         length = max(map(len, prompts)) + new
         pool = Pool(self.policy, rows, length, new, temperature, end=0)
         waiting = [(index, number) for index in range(len(prompts)) for number in range(samples)][::-1]
@@ -152,7 +152,8 @@ class Bench:
             while waiting or pool.owners:
                 if waiting and pool.free >= min(len(waiting), max(1, rows // 8)):
                     owners = [waiting.pop() for _ in range(min(pool.free, len(waiting)))]
-                    pool.admit([prompts[index] for index, _ in owners], owners, self.random.random((len(owners), new)))
+                    noise = np.stack([np.random.default_rng(owner).random(new) for owner in owners])
+                    pool.admit([prompts[index] for index, _ in owners], owners, noise)
                 pool.step()
                 for one in pool.look():
                     found[one.owner] = one.tokens
@@ -187,6 +188,7 @@ class Bench:
         with self.lowered(self.policy):
             self.sampled(prompts[:1], 2, 2, 4, 0.7)  # warms up
             ours = 2 * size.rows * size.new / self.seconds(lambda: self.sampled(prompts, size.samples, size.rows, size.new, 0.7))
+            same = self._same_in_other_pools(prompts)
             rows, new = size.generated
             some = (prompts * rows)[:rows]
             self.generated(some[:2], 4, sample=True)
@@ -206,8 +208,22 @@ class Bench:
             row("sampling, beside generate", ours, plain, f">= {1:g}", note),
             row("sampling, beside generate_batch", ours, paged, "", "it draws all requests from one random stream"),
             row("sampling", ours, None, ">= 300000", ""),
+            Row(
+                "gpu",
+                "samples in bf16 that are the same in a pool of other samples",
+                same,
+                unit="%",
+                note="their first 50 tokens",
+            ),
             *self._share("sampling", ours / limit),
         ]
+
+    def _same_in_other_pools(self, prompts: list[tuple[int, ...]]) -> float:
+        """The percentage of samples that are the same with four times as many samples in the pool."""
+        few, new = prompts[: max(1, len(prompts) // 8)], min(50, self.size.new)
+        alone = self.sampled(few, self.size.samples, len(few) * self.size.samples, new, 0.7)
+        among = self.sampled(few + prompts[-3 * len(few) :], self.size.samples, 4 * len(few) * self.size.samples, new, 0.7)
+        return 100 * sum(map(list.__eq__, alone, among)) / len(alone)
 
     def _paged(self, prompts: list[tuple[int, ...]]) -> float | None:
         """Tokens per second of `generate_batch` with paged attention."""
@@ -464,7 +480,7 @@ def measure(size: Size = SMOLLM2) -> list[Row]:
 
 if __name__ == "__main__":
     if "--tiny" in sys.argv:
-        print(bench.table(measure(TINY)))
+        print(bench.table([replace(one, goal="") if one.unit == "tokens/s" else one for one in measure(TINY)]))
     elif not torch.cuda.is_available():
         sys.exit("no GPU: torch.cuda.is_available() is False. `--tiny` runs a small model without one.")
     else:

@@ -3,6 +3,7 @@ from dataclasses import replace
 from itertools import islice
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -375,6 +376,16 @@ def test_excluded_questions_never_appear():
     left = set(questions_of(islice(corpus(facts=(1, 1), excluded=excluded).batches(), 30)))
     assert len(left & set(questions)) > 100
     assert not left & excluded
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_text_is_the_same_for_any_number_of_workers(workers):
+    stage = CurriculumStage(steps=5, facts=(1, 1))
+    one, other = (replace(corpus(curriculum=(stage,)), workers=number).batches() for number in (0, workers))
+    for batch, made_ahead in islice(zip(one, other), 150):  # several pools
+        for name in ("tokens", "next_token", "token_targets", "step_targets"):
+            np.testing.assert_array_equal(getattr(batch, name), getattr(made_ahead, name))
+    other.close()  # ends the workers
 
 
 def test_batches_come_from_the_seed_alone():

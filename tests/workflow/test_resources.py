@@ -39,7 +39,28 @@ def test_gpus_of_a_study_without_them_stop_the_plan(project: Project) -> None:
     assert "resources.train.gpus: 2 GPUs, but the study has device: cpu; expected device: cuda" in output
 
 
-def test_only_as_many_jobs_run_as_the_machine_has_gpus(project: Project) -> None:
-    command = ("snakemake", "-n", "--verbose", TARGET)
-    assert "gpu=3" in project.run(*command, CUDA_VISIBLE_DEVICES="0,1,5").split("Provided resources")[1].splitlines()[0]
-    assert "gpu=2" in project.run(*command, "--resources", "gpu=2", CUDA_VISIBLE_DEVICES="0").split("Provided resources")[1]
+@pytest.mark.parametrize(
+    ("options", "devices", "together"), [((), "0,1", 2), ((), "0", 1), (("--resources", "gpu=1"), "0,1,2", 1)]
+)
+def test_as_many_jobs_run_at_once_as_the_machine_has_gpus(
+    options: tuple[str, ...], devices: str, together: int, project: Project
+) -> None:
+    rules = """
+include: "workflow/rules/common.smk"
+rule all:
+    default_target: True
+    input: expand("made/{name}", name=range(4))
+rule made:
+    output: "made/{name}"
+    resources: **asked("rollouts")
+    shell: "echo begin >> jobs; sleep 1; echo end >> jobs; touch {output}"
+"""
+    (project.folder / "gpus.smk").write_text(rules)
+    for name in ("jobs", "made"):
+        project.run("rm", "-rf", name)
+    project.run("snakemake", "-s", "gpus.smk", "--cores", "4", *options, "--", "all", CUDA_VISIBLE_DEVICES=devices)
+    running = most = 0
+    for line in (project.folder / "jobs").read_text().split():
+        running += 1 if line == "begin" else -1
+        most = max(most, running)
+    assert most == together
