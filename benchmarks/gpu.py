@@ -26,7 +26,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaF
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from pqm.losses.common.steps import IGNORED, counted
-from pqm.models.placement import mixed
+from pqm.models.placement import convert, mixed
 from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
 from pqm.models.sampling.pool import Pool
 from pqm.models.throughput import matrix_rate
@@ -48,10 +48,11 @@ class Size:
         rows: samples at once, and twice as many in all.
         samples: of each question.
         new: tokens of a sample.
-        generated: rows and tokens of plain `generate`.
+        generated: tokens of each row of plain `generate`, which has as many rows.
         questions: that are scored and trained on.
         steps: of a solution.
-        batch: tokens of a batch.
+        batch: tokens of a batch when scoring, and when training a reward model.
+        text_batch: tokens of a batch when training the language model, whose logits need memory.
         greedy: prompts and tokens that are compared.
     """
 
@@ -61,23 +62,25 @@ class Size:
     rows: int
     samples: int
     new: int
-    generated: tuple[int, int]
+    generated: int
     questions: int
     steps: int
     batch: int
+    text_batch: int
     greedy: tuple[int, int]
 
 
 SMOLLM2 = Size(
     shape={"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
            "num_key_value_heads": 3, "vocab_size": 49_152},
-    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=(512, 100), questions=24, steps=6, batch=65_536,
-    greedy=(64, 16),
+    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=50, questions=24, steps=6, batch=65_536,
+    text_batch=16_384, greedy=(64, 16),
 )  # fmt: skip
 TINY = Size(
     shape={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
            "num_key_value_heads": 2, "vocab_size": 600},
-    prompt=(6, 14), step=(2, 5), rows=32, samples=4, new=8, generated=(8, 6), questions=3, steps=3, batch=400, greedy=(8, 6),
+    prompt=(6, 14), step=(2, 5), rows=32, samples=4, new=8, generated=6, questions=3, steps=3, batch=400,
+    text_batch=400, greedy=(8, 6),
 )  # fmt: skip
 
 
@@ -98,6 +101,7 @@ class Bench:
         self.policy = LlamaForCausalLM(config(size)).to(device).eval()
         self.reward = LlamaForTokenClassification(config(size, num_labels=1, classifier_dropout=0.0)).to(device).eval()
         self.weights = sum(one.numel() for one in self.policy.parameters())
+        self.body = self.weights - size.shape["vocab_size"] * size.shape["hidden_size"]  # what a reward model multiplies
         self.questions = [self._text(size.prompt) for _ in range(size.questions)]
         self.examples = [self._example(question) for question in self.questions for _ in range(size.samples)]
         on_gpu = device.type == "cuda"
@@ -133,11 +137,12 @@ class Bench:
     def lowered(self, model: PreTrainedModel):  # type: ignore[no-untyped-def]
         """A model in bfloat16, but for the head of a reward model."""
         own = {name: value.clone() for name, value in model.state_dict().items()}
-        model.to(torch.bfloat16)
+        convert(model, "bf16")
         if hasattr(model, "score"):
             model.score.float()
         yield model
-        model.float()
+        for weight in model.parameters():
+            weight.data = weight.data.float()
         model.load_state_dict(own)
 
     # ------------------------------------------------------------ sampling
@@ -145,7 +150,7 @@ class Bench:
     def sampled(self, prompts: list[tuple[int, ...]], samples: int, rows: int, new: int, temperature: float) -> list[list[int]]:
         """The samples of our sampler, in order. Each has random numbers of its own."""
         length = max(map(len, prompts)) + new
-        pool = Pool(self.policy, rows, length, new, temperature, end=0)
+        pool = Pool(self.policy, rows, length, new, temperature, end=-1)  # no sample ends early
         waiting = [(index, number) for index in range(len(prompts)) for number in range(samples)][::-1]
         found: dict[tuple[int, int], list[int]] = {}
         with torch.inference_mode():
@@ -157,6 +162,7 @@ class Bench:
                 pool.step()
                 for one in pool.look():
                     found[one.owner] = one.tokens
+        pool.close()
         return [found[index, number] for index in range(len(prompts)) for number in range(samples)]
 
     def generated(self, prompts: list[tuple[int, ...]], new: int, sample: bool) -> Tensor:
@@ -170,16 +176,15 @@ class Bench:
         )  # fmt: skip
         return self.policy.generate(tokens, attention_mask=seen, generation_config=settings)[:, width:]
 
-    def greedy(self) -> Row:
+    def greedy(self) -> list[Row]:
         """Greedy samples in float32."""
         prompts, new = self.size.greedy
         texts = [self._text(self.size.prompt) for _ in range(prompts)]
         ours = self.sampled(texts, 1, max(1, prompts // 2), new, temperature=1e-5)
         theirs = self.generated(texts, new, sample=False).tolist()
         same = sum(one == other[: len(one)] for one, other in zip(ours, theirs))
-        return Row(
-            "gpu", "greedy samples in float32 that are those of generate", same, prompts, "prompts", same / prompts, ">= 1"
-        )
+        what = "greedy samples in float32 that are those of generate"
+        return [Row("gpu", what, same, prompts, "prompts", same / prompts, ">= 1")]
 
     def sampling(self) -> list[Row]:
         """Tokens per second of our sampler, of `generate` and of `generate_batch`."""
@@ -189,10 +194,9 @@ class Bench:
             self.sampled(prompts[:1], 2, 2, 4, 0.7)  # warms up
             ours = 2 * size.rows * size.new / self.seconds(lambda: self.sampled(prompts, size.samples, size.rows, size.new, 0.7))
             same = self._same_in_other_pools(prompts)
-            rows, new = size.generated
-            some = (prompts * rows)[:rows]
+            some = (prompts * size.rows)[: size.rows]
             self.generated(some[:2], 4, sample=True)
-            plain = rows * new / self.seconds(lambda: self.generated(some, new, sample=True))
+            plain = size.rows * size.generated / self.seconds(lambda: self.generated(some, size.generated, sample=True))
             paged = self._paged(prompts)
         width = float(np.mean([len(prompt) for prompt in prompts])) + size.new / 2
         shape = size.shape
@@ -202,7 +206,8 @@ class Bench:
         per_step = 2 * self.weights + size.rows * width * cache
         limit = size.rows * self.bandwidth / per_step
         note = (
-            f"{size.rows:,} rows, {size.new} tokens each; bf16; weights and cache read once per step allow {limit:,.0f} tokens/s"
+            f"bf16; {size.rows:,} rows twice, {size.new} tokens each, and {size.generated} by generate; weights and cache read once per"
+            f" step allow {limit:,.0f} tokens/s"
         )
         return [
             row("sampling, beside generate", ours, plain, f">= {1:g}", note),
@@ -234,13 +239,21 @@ class Bench:
             do_sample=True, temperature=0.7, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0,
             num_return_sequences=self.size.samples,
         )  # fmt: skip
-        some = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 4)]]
+        some, kept = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 4)]], {"persistent_manager": True}
         try:
-            taken = self.seconds(lambda: self.policy.generate_batch(some, generation_config=settings))
+            self.policy.generate_batch(some[:2], generation_config=settings, **kept)  # warms up
+            begin = time.perf_counter()
+            made = self.policy.generate_batch(some, generation_config=settings, **kept)
+            taken = time.perf_counter() - begin
+            self.policy.destroy_cached_continuous_batching_manager()
         except Exception as error:  # an interface that changes with each release must not end the run
             print(f"generate_batch: {type(error).__name__}: {error}", file=sys.stderr)
             return None
-        return len(some) * self.size.samples * new / taken
+        written = [len(one.generated_tokens) for one in made.values()]
+        if written != [new] * (len(some) * self.size.samples):
+            print(f"generate_batch: {sum(written):,} tokens of {len(written):,} requests came back", file=sys.stderr)
+            return None
+        return sum(written) / taken
 
     # ------------------------------------------------------------ scoring
 
@@ -284,6 +297,14 @@ class Bench:
     def _at(hidden: Tensor, ends: Tensor) -> Tensor:
         return hidden.gather(1, ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
 
+    def _merged(self) -> int:
+        """Tokens that prefix trees read."""
+        samples, found = self.size.samples, 0
+        for index, question in enumerate(self.questions):
+            encoded = [one.encoded for one in self.examples[index * samples : (index + 1) * samples]]
+            found += sum(row.tokens.numel() for row in build_prefix_trees(encoded, len(question), self.size.batch).rows)
+        return found
+
     def scoring(self) -> list[Row]:
         """Real tokens per second of both ways, each with its best batch size, and how far they differ."""
         size = self.size
@@ -296,20 +317,16 @@ class Bench:
                 for way in (self.scores, self.padded_scores)
             )
         difference = f"largest difference to float32: trees {apart(ours, exact):.2g}, rows {apart(plain, exact):.2g}"
-        limit = self.rate / (2 * self.weights)
+        computed = self._merged() / tokens if trees > rows else 1.0
         return [
             Row("gpu", "scores in bf16: trees against rows, and rows against rows of other batches", apart(ours, plain),
                 apart(plain, small), "logits", None, "", difference),
             row("scoring, prefix trees beside padded rows", trees, rows, "", f"{len(self.examples):,} solutions, {size.samples} per question; real tokens"),
             row("scoring, the faster way", max(trees, rows), None, ">= 600000", ""),
-            *self._share("scoring", max(trees, rows) / limit),
+            *self._share("scoring", max(trees, rows) * computed * 2 * self.body / self.rate),
         ]  # fmt: skip
 
     # ------------------------------------------------------------ training
-
-    def rows(self, budget: int) -> list[list[int]]:
-        """Batches of padded rows."""
-        return self._by_length(budget)
 
     def tree_loss(self, budget: int, step: Callable[[], None] | None = None) -> float:
         """The summed loss of all solutions on prefix trees, with gradients; `step` follows each batch."""
@@ -366,6 +383,7 @@ class Bench:
             speeds.append(tokens / self.seconds(partial(way, budget, step)))
         self.reward.zero_grad()
         trees, rows = speeds
+        computed = sum(len(one.tree.tokens) for one in labelled_trees(self.examples, budget)) / tokens if trees > rows else 1.0
         norm = other[1].norm()
         return [
             Row("gpu", "loss of trees against rows, and rows against rows of other batches", abs(one[0] - other[0]),
@@ -374,13 +392,13 @@ class Bench:
                 float((small[1] - other[1]).norm() / norm), "of the norm", None, "", ""),
             row("training a reward model, prefix trees beside padded rows", trees, rows, "", "real tokens; mixed precision"),
             row("training a reward model, the faster way", max(trees, rows), None, ">= 200000", ""),
-            *self._share("training a reward model", max(trees, rows) * 6 * self.weights / self.rate),
+            *self._share("training a reward model", max(trees, rows) * computed * 6 * self.body / self.rate),
         ]  # fmt: skip
 
     def texts(self) -> list[TextBatch]:
         """Batches of rows of similar length for the language model, as pretraining makes them."""
         made = []
-        for places in self._by_length(self.size.batch):
+        for places in self._by_length(self.size.text_batch):
             tokens, _, _ = (one.cpu().numpy() for one in self._padded(places))
             following = np.full(tokens.shape, IGNORED)
             for row_of, place in enumerate(places):
@@ -419,6 +437,7 @@ class Bench:
         ]  # fmt: skip
 
     def _share(self, what: str, share: float) -> list[Row]:
+        """A row with the share of what the card allows for the tokens that are computed."""
         if self.device.type != "cuda":
             return []
         return [Row("gpu", f"{what}: share of the bound", 100 * share, unit="%", note="")]
@@ -473,7 +492,15 @@ def measure(size: Size = SMOLLM2) -> list[Row]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     begun = time.perf_counter()
     one = Bench(size, device)
-    rows = [*one.card(), one.greedy(), *one.scoring(), *one.training(), *one.sampling(), *one.fine_tuning()]
+    rows = one.card()
+    for part in (one.greedy, one.scoring, one.sampling, one.fine_tuning, one.training):
+        try:
+            rows += part()
+        except Exception as error:  # the other parts are measured all the same
+            print(f"{part.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+            rows.append(Row("gpu", f"{part.__name__}: {type(error).__name__}", float("nan"), unit="", note="failed"))
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
     used = bench.versions("torch", "transformers")
     return [*rows, Row("gpu", "this benchmark", time.perf_counter() - begun, unit="s", goal="<= 120", note=used)]
 

@@ -40,7 +40,7 @@ from transformers import (
 
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer
-from pqm.models import prefix_trees
+from pqm.models import architecture, prefix_trees
 from pqm.models.policy import load_policy
 from pqm.models.prefix_trees import Encoded
 from pqm.models.reward_model import reward_model
@@ -309,3 +309,28 @@ def test_without_a_class_in_transformers_a_model_is_refused(tmp_path):
 def test_a_backbone_that_is_not_causal_is_refused_before_training(train_verb, refuses, tmp_path):
     backbone = saved(made(AutoModelForCausalLM, REFUSED["BERT"][0]), tmp_path / "bert")
     refuses(*train_verb(backbone=backbone), says=(backbone, "type 'bert' cannot be read here"))
+
+
+# ---------------------------------------------------------------- precision, and other versions of transformers
+
+
+@pytest.mark.parametrize("name", ["Llama", "Gemma 2"])
+def test_one_dictionary_of_options_for_all_layers_is_read_too(name, monkeypatch):
+    model = made(AutoModelForCausalLM, POLICIES[name])
+    windows = architecture.layer_windows(model)
+    kinds, options = architecture.get_layer_types_and_kwargs(architecture.text_config(model))
+    merged = {key: value for one in options for key, value in one.items()}
+    monkeypatch.setattr(architecture, "get_layer_types_and_kwargs", lambda config: (kinds, merged))
+    assert architecture.layer_windows(model) == windows
+    assert (windows.get("sliding_attention") is not None) == (name == "Gemma 2")
+
+
+def test_half_precision_leaves_the_frequencies_of_positions_and_the_head(tmp_path):
+    model = made(AutoModelForTokenClassification, POLICIES["Llama"], num_labels=1)
+    plain, half = Scorer([saved(model, tmp_path)], "reward", 100), Scorer([tmp_path], "reward", 100, "bf16")
+    buffers = [dict(one.models[0].named_buffers()) for one in (plain, half)]
+    assert buffers[0].keys() == buffers[1].keys()
+    assert all(torch.equal(buffers[0][key], buffers[1][key]) for key in buffers[0])
+    dtypes = {name: weight.dtype for name, weight in half.models[0].named_parameters()}
+    assert {dtype for name, dtype in dtypes.items() if "score" not in name} == {torch.bfloat16}
+    assert dtypes["score.weight"] == torch.float32

@@ -34,10 +34,12 @@ if "STUDY" not in globals():
         )
     if workflow.is_main_process and killed_build():
         print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
-    # Jobs on this machine share its GPUs. `dvc repro` cannot pass --resources, so they are counted here.
+    # Jobs on this machine share its GPUs. `dvc repro` cannot pass --resources, so they are counted here. With fewer GPUs than a
+    # job requests, Snakemake would silently lower the request; so they are not counted then, and the job itself refuses to run.
     if STUDY.device == "cuda" and not workflow.non_local_exec and "gpu" not in workflow.global_resources:
-        if gpus := visible():
-            workflow.register_resource("gpu", len(gpus))
+        gpus = len(visible())
+        if gpus >= max(STUDY.gpus(stage) for stage, _ in STUDY.resources):
+            workflow.register_resource("gpu", gpus)
 
 
 LAYOUT = Layout.of(STUDY_NAME)

@@ -80,7 +80,8 @@ def expect_attention(model: PreTrainedModel, folder: Path) -> None:
 def layer_windows(model: PreTrainedModel) -> dict[str, int | None]:
     """The window of each kind of layer in tokens, with the current token; None if it attends to all earlier tokens."""
     kinds, options = get_layer_types_and_kwargs(text_config(model))
-    return {kind: one.get("sliding_window") for kind, one in zip(kinds, options)}
+    each = [options] * len(kinds) if isinstance(options, dict) else options  # transformers 5.17 has one for all layers
+    return {kind: one.get("sliding_window") if kind == SLIDING else None for kind, one in zip(kinds, each)}
 
 
 def masks_by_layer(windows: dict[str, int | None], mask: Tensor, queries: Tensor, keys: Tensor) -> Tensor | dict[str, Tensor]:
@@ -115,6 +116,11 @@ def narrow_windows(model: PreTrainedModel) -> Iterator[None]:
         config.sliding_window = window
 
 
+def rope_type(model: PreTrainedModel) -> str:
+    """The kind of rotary positions, such as `default` or `longrope`."""
+    return str((getattr(text_config(model), "rope_parameters", None) or {}).get("rope_type", "default"))
+
+
 def position_limit(model: PreTrainedModel) -> int | None:
     """The most tokens that a model can read; None if it has no limit.
 
@@ -124,6 +130,6 @@ def position_limit(model: PreTrainedModel) -> int | None:
     config = text_config(model)
     limit: int | None = getattr(config, "max_position_embeddings", None)
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") == "longrope":
+    if rope_type(model) == "longrope":
         limit = rope.get("original_max_position_embeddings") or getattr(config, "original_max_position_embeddings", limit)
     return limit if limit is not None and limit > 0 else None

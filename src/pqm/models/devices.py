@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import uuid
+from itertools import takewhile
 from pathlib import Path
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -21,7 +22,7 @@ WAIT = 0.5  # seconds between two attempts to lock GPUs
 def visible() -> list[str]:
     """The GPUs that this process may use."""
     if VISIBLE in os.environ:
-        return [name for name in os.environ[VISIBLE].split(",") if name]
+        return [name for name in takewhile(lambda name: name != "-1", os.environ[VISIBLE].split(",")) if name]
     try:
         driver = ctypes.CDLL("libcuda.so.1")  # always there with a GPU, unlike nvidia-smi
     except OSError:

@@ -19,9 +19,10 @@ def place(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def convert(model: PreTrainedModel, precision: Precision) -> None:
-    """Convert the weights of a model, for inference."""
+    """Convert the weights of a model, for inference. Its buffers stay, because rotary frequencies need their precision."""
     if precision == "bf16":
-        cast(nn.Module, model).to(torch.bfloat16)
+        for weight in model.parameters():
+            weight.data = weight.data.to(torch.bfloat16)
 
 
 def mixed(model: PreTrainedModel, precision: Precision) -> torch.autocast:

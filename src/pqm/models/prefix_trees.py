@@ -211,9 +211,10 @@ def read_trees(model: PreTrainedModel, trees: PrefixTrees, ends_only: bool) -> I
 
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
-    """The outputs of a reward model's head, shape [.., 1 or 2]."""
+    """The outputs of a reward model's head, shape [.., 1 or 2], in the precision of its weights."""
     layer = head(model)
-    return cast(Tensor, layer(hidden.to(layer.weight.dtype)))
+    with torch.autocast(hidden.device.type, enabled=False):
+        return cast(Tensor, layer(hidden.to(layer.weight.dtype)))
 
 
 @torch.inference_mode()

@@ -20,8 +20,7 @@ from transformers import PreTrainedModel
 
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
-from pqm.models.prefix_trees import Encoded, PrefixTree, Row, read_row
-from pqm.models.step_head import head
+from pqm.models.prefix_trees import Encoded, PrefixTree, Row, read_row, score_outputs
 from pqm.models.tree_attention import group
 
 if TYPE_CHECKING:
@@ -155,7 +154,7 @@ def scores_of(model: PreTrainedModel, row: LabelledRow) -> Tensor:
     """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
     hidden = read_row(model, row, ends_only=True)
     at_ends = dropout(hidden[row.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
-    return head(model)(at_ends).squeeze(-1)
+    return score_outputs(model, at_ends).squeeze(-1)
 
 
 def parts(trees: Sequence[LabelledTree], count: int) -> list[LabelledRow]:

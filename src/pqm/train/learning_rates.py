@@ -14,7 +14,7 @@ from pqm.io.shard_cache import ShardCache
 from pqm.study.runs import RunConfig
 from pqm.study.settings import Precision
 from pqm.study.training import TRIED_SHARE, TrainingConfig
-from pqm.train.trainer import Trainer, TrainingFiles
+from pqm.train.trainer import Trainer, TrainingFiles, accelerator_of
 
 
 def choose_learning_rate(
@@ -34,16 +34,19 @@ def choose_learning_rate(
     """
     if training.learning_rates is None:
         raise PqmError("training.learning_rates is missing; this command chooses one of them")
+    accelerator = accelerator_of(training, precision)
+    accelerator.wait_for_everyone()  # the first process has the lock, so all of them find the same results
+    results = {rate: cache.path / f"{rate:g}.json" for rate in training.learning_rates}
+    found = {rate: json.loads(path.read_text()) for rate, path in results.items() if path.exists()}
     labels = cache.path / "labels.parquet"
     formats.write(first_questions(formats.read(files.labels, formats.LABELS)), formats.LABELS, labels)
     part = TrainingFiles(labels, files.validation, files.backbone)
-    results = {rate: cache.path / f"{rate:g}.json" for rate in training.learning_rates}
-    # Read first: the processes of one training must agree on what is left to do.
-    found = {rate: json.loads(path.read_text()) for rate, path in results.items() if path.exists()}
     for rate in [rate for rate in results if rate not in found]:
         found[rate] = {"learning_rate": rate} | _validated(run, rate, training, part, cache, precision)
-        with formats.whole_file(results[rate]) as unfinished:
-            unfinished.write_text(json.dumps(found[rate]))
+        if accelerator.is_main_process:
+            with formats.whole_file(results[rate]) as unfinished:
+                unfinished.write_text(json.dumps(found[rate]))
+    accelerator.wait_for_everyone()
     tried = [found[rate] for rate in results]
     ranked = [one for one in tried if not math.isnan(one["solution_auc"])]
     if not ranked:
@@ -70,5 +73,6 @@ def _validated(
     state = ShardCache(cache.path, "state", Path(f"rate-{rate:g}"), [], [])
     trainer = Trainer(run.model_copy(update={"learning_rate": rate}), training, training.seeds[0], files, state, precision)
     metrics = trainer.train(cache.path / f"model-{rate:g}")
+    trainer.accelerator.free_memory()
     state.finish()
     return {name: metrics[name] for name in ("step_auc", "solution_auc")}

@@ -118,7 +118,7 @@ class Trainer:
         torch.set_num_threads(training.threads)
         self.run, self.training, self.seed, self.files, self.cache = run, training, seed, files, cache
         self.loss: Loss = loss_of(run)
-        self.accelerator = _accelerator(training, precision)
+        self.accelerator = accelerator_of(training, precision)
         self.format = SolutionFormat.load(files.backbone)
         self.model, self.tokenizer = reward_model(
             files.backbone, seed, self.loss.scores, training.head_dropout, training.head_bias
@@ -224,7 +224,7 @@ class Trainer:
             say(message)
 
 
-def _accelerator(training: TrainingConfig, precision: Precision) -> Accelerator:
+def accelerator_of(training: TrainingConfig, precision: Precision) -> Accelerator:
     """The devices and processes set up by `accelerate launch`, or else a single process."""
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(),

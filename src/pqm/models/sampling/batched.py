@@ -17,13 +17,9 @@ from pqm.errors import PqmError
 from pqm.memory import fits
 from pqm.models.architecture import position_limit
 from pqm.models.sampling.engine import Request, Sample, random_stream
-from pqm.models.sampling.pool import Pool
+from pqm.models.sampling.pool import Pool, tuning
 from pqm.models.tokenizing import continuation_texts, token_ids
 from pqm.progress import say
-
-ROWS = {"cuda": 4096, "cpu": 256}
-# Waiting samples are admitted when this share of the rows is free, because reading prompts interrupts the others.
-REFILL = {"cuda": 1 / 8, "cpu": 0}
 
 
 def sample(
@@ -44,7 +40,7 @@ def sample(
     Raises:
         PqmError: a prompt and `max_new_tokens` exceed the model's positions, or memory is too small for one sample.
     """
-    rows = rows or ROWS.get(model.device.type, ROWS["cpu"])
+    rows = rows or tuning(model.device).rows
     rows = min(rows, sum(request.samples for request in requests))
     samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed, rows))
     if samples is not None:
@@ -69,25 +65,31 @@ def _sample(
     pool = Pool(model, rows, _length(model, prompts, max_new_tokens), max_new_tokens, temperature, tokenizer.eos_token_id)
     waiting = deque(piece for index, request in enumerate(requests) for piece in _pieces(index, request, rows))
     grouped = [[Sample() for _ in range(request.samples)] for request in requests]
-    while waiting or pool.owners:
-        admitted: list[tuple[int, Request]] = []
-        free = pool.free
-        if free >= rows * REFILL.get(model.device.type, 0):
-            while waiting and waiting[0][1].samples <= free:
+    least = rows * tuning(model.device).refill
+    try:
+        while waiting or pool.owners:
+            admitted: list[tuple[int, Request]] = []
+            free = pool.free
+            while waiting and pool.free >= least and waiting[0][1].samples <= free:
                 admitted.append(waiting.popleft())
                 free -= admitted[-1][1].samples
-        if admitted:
-            pool.admit(
-                [prompts[index] for index, piece in admitted for _ in range(piece.samples)],
-                [(index, piece.skip - requests[index].skip + number) for index, piece in admitted for number in range(piece.samples)],
-                np.concatenate([_noise(piece, max_new_tokens, seed) for _, piece in admitted]),
-            )  # fmt: skip
-        pool.step()
-        for one in pool.look():
-            index, number = one.owner
-            grouped[index][number] = Sample(
-                one.tokens, len(one.tokens), "", one.log_likelihood, "stop" if one.ended else "length"
-            )
+            if admitted:
+                pool.admit(
+                    [prompts[index] for index, piece in admitted for _ in range(piece.samples)],
+                    [
+                        (index, piece.skip - requests[index].skip + number)
+                        for index, piece in admitted
+                        for number in range(piece.samples)
+                    ],
+                    np.concatenate([_noise(piece, max_new_tokens, seed) for _, piece in admitted]),
+                )
+            pool.step()
+            for one in pool.look():
+                index, number = one.owner
+                reason = "stop" if one.ended else "length"
+                grouped[index][number] = Sample(one.tokens, len(one.tokens), "", one.log_likelihood, reason)
+    finally:
+        pool.close()
     for prompt, group in zip(prompts, grouped):
         for current, text in zip(group, continuation_texts(tokenizer, prompt, [one.tokens for one in group])):
             current.text = text

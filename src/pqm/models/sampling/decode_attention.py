@@ -24,6 +24,7 @@ def takes_slots(model: PreTrainedModel) -> bool:
     config = text_config(model)
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     plain = config._attn_implementation == "sdpa" and set(layer_windows(model).values()) == {None}
+    plain = plain and not hasattr(config, "kv_lora_rank")  # latent attention has keys and values of other sizes
     return find_spec("triton") is not None and takes_attention(model) and plain and size >= LEAST and size & (size - 1) == 0
 
 

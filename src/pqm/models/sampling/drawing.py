@@ -10,8 +10,8 @@ BLOCK = 256
 def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """Draw one token per row by inverse transform sampling, and return it with its log probability at temperature 1.
 
-    Probabilities are added in double precision: those of each block of tokens, and then those in the chosen block, because a
-    running sum over a large vocabulary would take longer than the model.
+    First a block of tokens is drawn and then a token in it, because a running sum over a large vocabulary would take longer than
+    the model. Running sums are in double precision.
 
     Args:
         logits: shape [rows, vocabulary].
@@ -22,11 +22,12 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, T
     if size % BLOCK:
         chances = pad(chances, (0, -size % BLOCK))
     blocks = chances.unflatten(-1, (-1, BLOCK))
-    heights = blocks.sum(dim=-1, dtype=torch.float64).cumsum(dim=-1)
+    sums = blocks.sum(dim=-1).double()
+    heights = sums.cumsum(dim=-1)
     wanted = uniform.unsqueeze(1) * heights[:, -1:]
     block = (heights <= wanted).sum(dim=-1, keepdim=True).clamp_(max=heights.shape[-1] - 1)
-    before = pad(heights, (1, 0)).gather(1, block)
+    left = (wanted - pad(heights, (1, 0)).gather(1, block)) / sums.gather(1, block)  # share of the block's sum, in [0, 1)
     inside = blocks.gather(1, block.unsqueeze(-1).expand(-1, 1, BLOCK)).squeeze(1).double().cumsum(dim=-1)
-    place = (inside + before <= wanted).sum(dim=-1).clamp_(max=BLOCK - 1)
+    place = (inside <= left * inside[:, -1:]).sum(dim=-1).clamp_(max=BLOCK - 1)
     token = (block.squeeze(1) * BLOCK + place).clamp_(max=size - 1)
     return token, logits.gather(1, token.unsqueeze(1)).squeeze(1) - logits.logsumexp(dim=-1)

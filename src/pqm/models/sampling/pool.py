@@ -15,17 +15,42 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedModel
 
-from pqm.models.architecture import layer_windows, masks_by_layer, text_config
+from pqm.models.architecture import layer_windows, masks_by_layer, rope_type, text_config
 from pqm.models.sampling.cuda_graphs import Graphs
 from pqm.models.sampling.decode_attention import slot_attention, takes_slots
 from pqm.models.sampling.drawing import draw
 from pqm.models.sampling.slot_cache import SlotCache
 
-STEPS_PER_LOOK = {"cuda": 8}  # 1 on other devices, where a look costs nothing
 # On a GPU each number of rows and of positions has a graph of its own. So the numbers are few: the slots halved up to LEAST_ROWS,
 # and multiples of WIDTH.
 LEAST_ROWS, WIDTH = 32, 64
-PREFILL_TOKENS = {"cuda": 65_536, "cpu": 2_048}
+SYNCHRONOUS_ROPE = ("dynamic", "longrope")  # their positions wait for the device, which no graph can
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a device is good at.
+
+    Attributes:
+        rows: samples at once.
+        refill: share of the rows that must be free before waiting samples are admitted, because reading prompts interrupts the
+            others.
+        steps_per_look: steps between two looks at which samples are finished; a look waits for the device.
+        prefill_tokens: tokens that are read at once.
+    """
+
+    rows: int
+    refill: float
+    steps_per_look: int
+    prefill_tokens: int
+
+
+GPU, CPU = Tuning(4096, 1 / 8, 8, 65_536), Tuning(256, 0.0, 1, 2_048)
+
+
+def tuning(device: torch.device) -> Tuning:
+    """What a device is good at."""
+    return GPU if device.type == "cuda" else CPU
 
 
 @dataclass(frozen=True)
@@ -63,10 +88,10 @@ class Pool:
         self.slots, self.length, self.owners = slots, length, cast(list[Any], [])
         self.device, self.windows = model.device, layer_windows(model)
         self.cache = SlotCache(text_config(model).num_hidden_layers, slots, length, self.device)
-        self.steps_per_look = STEPS_PER_LOOK.get(self.device.type, 1)
-        self._on_gpu = self.device.type == "cuda"
-        self._kernel = self._on_gpu and takes_slots(model)
-        self._advance = Graphs(self._step) if self._on_gpu else self._step
+        self.steps_per_look = tuning(self.device).steps_per_look
+        on_gpu = self.device.type == "cuda"
+        self._kernel = on_gpu and takes_slots(model)
+        self._graphs = Graphs(self._step) if on_gpu and rope_type(model) not in SYNCHRONOUS_ROPE else None
 
         def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
             return torch.zeros(slots, *shape, dtype=dtype, device=self.device)
@@ -86,6 +111,10 @@ class Pool:
     def free(self) -> int:
         """Number of free slots."""
         return self.slots - len(self.owners)
+
+    def close(self) -> None:
+        """Let go of the graphs, which refer to this pool, so that its memory is free at once."""
+        self._graphs = None
 
     def admit(self, prompts: Sequence[Sequence[int]], owners: Sequence[Any], noise: np.ndarray) -> None:
         """Add one row per prompt. A prompt that is the beginning of another, or its equal, is not read again.
@@ -112,7 +141,7 @@ class Pool:
                 wholes.append(text)
             whole_of[text] = len(wholes) - 1
         order = sorted(range(len(wholes)), key=lambda index: len(wholes[index]))
-        budget, start = PREFILL_TOKENS[self.device.type if self.device.type == "cuda" else "cpu"], 0
+        budget, start = tuning(self.device).prefill_tokens, 0
         rows_of: dict[int, list[int]] = {}
         for row, text in enumerate(texts):
             rows_of.setdefault(whole_of[text], []).append(row)
@@ -165,13 +194,13 @@ class Pool:
     def step(self) -> None:
         """Give every row its next token, or several on a GPU."""
         for _ in range(self.steps_per_look):
-            self._advance(*self._sizes())
+            (self._graphs or self._step)(*self._sizes())
             self._longest = min(self._longest + 1, self.length)
 
     def _sizes(self) -> tuple[int, int]:
         """How many rows are read, and how many positions of each."""
         rows, width = len(self.owners), self._longest
-        if not self._on_gpu:
+        if self._graphs is None:
             return rows, width
         most = self.slots
         while most > LEAST_ROWS and (most + 1) // 2 >= rows:
