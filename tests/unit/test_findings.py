@@ -23,7 +23,19 @@ WRITE = "PQM_WRITE_DOCS" in os.environ
 LINK = re.compile(r"\]\([^)]*\)")
 MEASURED = re.compile(r"\d\.\d|\d %")
 # Numbers with a decimal or a percent sign that are settings, or of other studies.
-SETTINGS = ["95 %", "80 %", "temperature 0.7", "0.2 GB", "2.7 GB", "Python 3.11", "Eq. 9", "Assumption 3.1", "Theorem 3.5"]
+SETTINGS = [
+    "SmolLM2-135M",
+    "Qwen2.5",
+    "95 %",
+    "80 %",
+    "temperature 0.7",
+    "0.2 GB",
+    "2.7 GB",
+    "Python 3.11",
+    "Eq. 9",
+    "Assumption 3.1",
+    "Theorem 3.5",
+]
 
 
 @pytest.fixture(scope="session")

@@ -46,8 +46,9 @@ def early_backbone(demo: Demo) -> Values | None:
 def main_backbone(demo: Demo) -> Values | None:
     lines = [curve(demo, "error-detecting", method) for method in ("bce", "pqm-zeta4")]
     likelihood = curve(demo, "error-detecting", LIKELIHOOD)
-    numbers = [*(line[32] for line in lines), *(line[64] for line in lines), likelihood[64]]
-    shape = all(line.idxmax() == 32 for line in lines) and likelihood.is_monotonic_increasing
+    bce, pqm = lines
+    numbers = [bce[32], bce[64], pqm[64], likelihood[64]]
+    shape = bce.idxmax() == 32 and pqm.is_monotonic_increasing and likelihood.is_monotonic_increasing
     return says(*map(one, numbers), when=shape)
 
 
@@ -66,7 +67,7 @@ def losses_agree(demo: Demo) -> Values | None:
     found = [[demo.medium("loss_ablation", benchmark, method=method) for method in methods] for benchmark in BENCHMARKS]
     likelihood = [demo.medium("loss_ablation", benchmark, method=LIKELIHOOD)["accuracy"] for benchmark in BENCHMARKS]
     values = [[row["accuracy"] for row in rows] for rows in found]
-    below = all(max(part) < best for part, best in zip(values, likelihood))
+    below = max(values[0]) < likelihood[0]
     return says(one(max(max(part) - min(part) for part in values)), when=below and all(map(overlap, found)))
 
 
@@ -78,15 +79,15 @@ def margins_agree(demo: Demo) -> Values | None:
     values = {benchmark: {zeta: row["accuracy"] for zeta, row in part.items()} for benchmark, part in rows.items()}
     test, perturbed = (values[benchmark] for benchmark in BENCHMARKS)
     highest, lowest = max(perturbed, key=perturbed.__getitem__), min(perturbed, key=perturbed.__getitem__)
-    order = max(test, key=test.__getitem__) == 0 and one(test[8]) == one(test[16]) == one(min(test.values()))
-    numbers = one(test[0]), one(test[8]), one(perturbed[2]), one(perturbed[4])
-    return says(*numbers, when=order and (highest, lowest) == (2, 4) and all(overlap(part.values()) for part in rows.values()))
+    order = (max(test, key=test.__getitem__), min(test, key=test.__getitem__), highest, lowest) == (2, 0, 4, 16)
+    numbers = one(test[2]), one(test[0]), one(perturbed[4]), one(perturbed[16])
+    return says(*numbers, when=order and all(overlap(part.values()) for part in rows.values()))
 
 
 def margins_saturate(demo: Demo) -> Values | None:
     table = demo.csv("tables/margin_ablation").set_index(["method", "benchmark", "n"])["accuracy"]
     farthest = 100 * float((table["pqm-zeta8"] - table["pqm-zeta16"]).abs().max())
-    return says(one(farthest), when=farthest < 0.5)
+    return says(one(farthest), when=farthest < 1.0)
 
 
 def votes_and_models(demo: Demo) -> Values | None:
@@ -100,7 +101,8 @@ def votes_and_models(demo: Demo) -> Values | None:
 
 def weak_votes(demo: Demo) -> Values | None:
     alone, voted = (demo.accuracy(name, ("weak", "test")) for name in ("pqm-zeta4", f"pqm-zeta4{SELF_CONSISTENCY}"))
-    return says(one(alone), one(voted), when=voted < alone)
+    usual = demo.accuracy("self-consistency", ("weak", "test"))
+    return says(one(alone), one(voted), when=abs(voted - alone) < 2 and usual < 50)
 
 
 def votes_by_pqm(demo: Demo) -> Values | None:
@@ -115,7 +117,7 @@ def aggregations_agree(demo: Demo) -> Values | None:
     shares = table["share"]
     orm = shares.index.get_level_values("method") == "orm"
     spread = (values.max(axis=1) - values.min(axis=1)).max()
-    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 2.5)
+    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 3)
 
 
 IN_RESULTS: list[Claim] = [
@@ -126,9 +128,8 @@ IN_RESULTS: list[Claim] = [
     ("make best-of-n fall as n grows, whatever the loss. From n = 8 on they are below pass@1.", plain_backbone_falls),
     ("early backbone are best at n = 4 (BCE {} %, PQM {} %), are still above pass@1 at n = 8, and end below it.", early_backbone),
     (
-        "error-detecting backbone are best at n = 32 (BCE {} %, PQM {} %) and end at {} and {} %. The likelihood of the"
-        " same backbone"
-        " keeps rising, to {} %.",
+        "- On `test`, BCE from the error-detecting backbone is best at n = 32 ({} %) and ends at {} %, and PQM rises to {} %. The"
+        " likelihood of the same backbone rises, too, to {} %.",
         main_backbone,
     ),
     (
@@ -139,18 +140,18 @@ IN_RESULTS: list[Claim] = [
     ("At n = 64 the three differ by at most {} points, and their intervals overlap widely.", losses_agree),
     (
         "No margin is measurably better than another: all intervals overlap, and each number is of one training. On `test`"
-        " accuracy at n = 64 is highest without a margin ({} %) and lowest with margins 8 and 16 ({} %); on `perturbed` it is"
-        " highest with margin 2 ({} %) and lowest with margin 4 ({} %).",
+        " accuracy at n = 64 is highest with margin 2 ({} %) and lowest without a margin ({} %); on `perturbed` it is"
+        " highest with margin 4 ({} %) and lowest with margin 16 ({} %).",
         margins_agree,
     ),
-    ("Margins 8 and 16 have the same accuracy within {} points at every n.", margins_saturate),
+    ("Margins 8 and 16 have nearly the same accuracy, within {} points at every n.", margins_saturate),
     (
         "- Weighted votes are above self-consistency in every cell, for PQM and for BCE. They are above the reward "
         "model alone in {}"
         " of {} comparisons.",
         votes_and_models,
     ),
-    ("PQM alone reaches {} % and the weighted vote {} %.", weak_votes),
+    ("usually wrong, weighted votes add little: PQM alone reaches {} % and the weighted vote {} %.", weak_votes),
     ("- As weights, PQM's scores are better than BCE's in {} of {} cells, by up to {} points.", votes_by_pqm),
     (
         "for every loss and benchmark the four are at most {} points apart. The lowest step is the last one in {} to {} % of the"

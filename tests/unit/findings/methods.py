@@ -109,7 +109,7 @@ def weak_self_consistency(demo: Demo) -> Values | None:
     gains = [
         demo.accuracy("self-consistency", cell) - demo.accuracy("pass@1", cell) for cell in (("medium", "test"), ("weak", "test"))
     ]
-    return says(*map(one, gains), when=gains[1] < 2 and demo.accuracy("self-consistency", ("weak", "test")) < 50)
+    return says(*map(one, gains), when=gains[1] < gains[0] / 2 and demo.accuracy("self-consistency", ("weak", "test")) < 50)
 
 
 def widths(demo: Demo) -> Values | None:
@@ -120,18 +120,13 @@ def widths(demo: Demo) -> Values | None:
 
 def tests_that_hold(demo: Demo) -> Values | None:
     tests = tests_over_all(demo)
-    below = demo.difference("orm", LIKELIHOOD)
-    true = above_self_consistency(demo) is not None and below["holds"] and below["difference"] < 0
-    return says(str(tests["holds"].sum()), str(len(tests)), when=true and tests["holds"].sum() == len(TRAINED) + 1)
+    true = above_self_consistency(demo) is not None and tests["holds"].sum() == len(TRAINED)
+    return says(str(tests["holds"].sum()), str(len(tests)), when=true)
 
 
 def below_the_likelihood(demo: Demo) -> Values | None:
     tests = [demo.difference(method, LIKELIHOOD) for method in PROCESS]
-    numbers = [
-        *between((-test["difference"] for test in tests), 1),
-        str(sum(test["high"] < 0 for test in tests)),
-        str(len(tests)),
-    ]
+    numbers = between((-test["difference"] for test in tests), 1)
     none_holds = not any(test["holds"] for test in tests)
     return says(*numbers, when=none_holds and all(demo.difference(method, LIKELIHOOD)["difference"] < 0 for method in TRAINED))
 
@@ -158,7 +153,7 @@ def tests_in_cells(demo: Demo) -> Values | None:
 def published_gain(demo: Demo) -> Values | None:
     reported = pd.read_csv(ROOT / "config/reported.csv").set_index("method")["accuracy"]
     pqm, bce = 100 * reported["pqm-zeta4"], 100 * reported["bce"]
-    return says(one(pqm), one(bce), one(pqm - bce), when=abs(float(detected(demo)[0]) - (pqm - bce)) < 2)
+    return says(one(pqm), one(bce), one(pqm - bce), when=0 < pqm - bce - float(detected(demo)[0]) < 4)
 
 
 def readme_self_consistency(demo: Demo) -> Values | None:
@@ -263,20 +258,18 @@ IN_RESULTS: list[Claim] = [
         falling_curves,
     ),
     (
-        "It gains {} points for the medium policy on `test`, but {} for the weak policy, whose most frequent answer is "
+        "It gains {} points for the medium policy on `test`, but only {} for the weak policy, whose most frequent answer is "
         "usually wrong.",
         weak_self_consistency,
     ),
     ("intervals, which are ±{} to ±{} points:", widths),
     (
-        "- Over all cells together, {} of {} differences hold. Each trained method is above self-consistency. ORM is *below* the"
-        " backbone's likelihood.",
+        "- Over all cells together, {} of {} differences hold: each trained method is above self-consistency.",
         tests_that_hold,
     ),
     (
-        "- No trained method is above the backbone's likelihood. The process reward models are {} to {} points below "
-        "it, and {} of {}"
-        " intervals exclude 0, but after the correction none of these differences holds.",
+        "- No trained method is above the backbone's likelihood. The process reward models are {} to {} points below it, and none of"
+        " these differences holds.",
         below_the_likelihood,
     ),
     (
@@ -293,7 +286,7 @@ IN_RESULTS: list[Claim] = [
         lambda demo: says(*detected(demo)),
     ),
     (
-        "is about as large: PQM has {} % and BCE {} %, {} points, as later works quote the paper.",
+        "is a little larger: PQM has {} % and BCE {} %, {} points, as later works quote the paper.",
         published_gain,
     ),
 ]
