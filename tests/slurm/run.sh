@@ -77,7 +77,8 @@ cd "$project"
 export PYTHONPATH=$project/src OMP_NUM_THREADS=1
 echo "study: tiny" > params.yaml
 sed -i 's/^  epochs: .*/  epochs: 100.0/; s/^  checkpoint_every: .*/  checkpoint_every: 200/' config/tiny/study.yaml
-printf '\nresources:\n  rollouts: {gpus: 1}\n  train: {gpus: 1, memory_mb: 1000, minutes: 30}\n  evaluate: {gpus: 1}\n' >> config/tiny/study.yaml
+sed -i 's/^device: cpu/device: cuda/' config/tiny/study.yaml
+printf '\nresources:\n  policies: {gpus: 0}\n  labels: {gpus: 0}\n  train: {memory_mb: 1000, minutes: 30}\n' >> config/tiny/study.yaml
 
 begin=$SECONDS
 snakemake --workflow-profile profiles/slurm results/tiny/tables/main.csv > "$folder/snakemake.log" 2>&1 &
