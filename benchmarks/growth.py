@@ -36,8 +36,9 @@ def draw(growth: dict[str, Seconds], path: Path) -> None:
     ticks = [one / first_work for one in seconds]
     axis.plot(ticks, ticks, color="black", linewidth=1, linestyle=":", label="linear: 1")
     axis.set(xscale="log", yscale="log", xlabel="work", ylabel="CPU seconds, as a multiple of the first")
-    axis.set_xticks(ticks, [f"{tick:g} x" for tick in ticks], minor=False)
-    axis.set_xticks([], minor=True)
+    for along in (axis.xaxis, axis.yaxis):
+        along.set_ticks(ticks, [f"{tick:g} x" for tick in ticks])
+        along.set_ticks([], minor=True)
     axis.legend(title="exponent", fontsize=8, title_fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.spines[["right", "top"]].set_visible(False)
     figure.savefig(path, metadata={"Date": None})
