@@ -29,12 +29,18 @@ def commands(project: Project, study: str, *targets: str) -> Iterator[list[str]]
 
 def build(project: Project, study: str, monkeypatch: pytest.MonkeyPatch, *targets: str) -> None:
     """Build some targets of a study."""
+    from accelerate.state import AcceleratorState
+
     from pqm.cli.__main__ import app
     from pqm.study.freezing import freeze
     from pqm.study.reading import load_study
 
     monkeypatch.chdir(project.folder)
     freeze(load_study(Path(f"config/{study}/study.yaml")), study)
-    for command in commands(project, study, *targets):
-        monkeypatch.setattr(sys, "argv", ["pqm", *command])
-        app(command, standalone_mode=False)
+    AcceleratorState._reset_state(reset_partial_state=True)  # it has one precision per process
+    try:
+        for command in commands(project, study, *targets):
+            monkeypatch.setattr(sys, "argv", ["pqm", *command])
+            app(command, standalone_mode=False)
+    finally:
+        AcceleratorState._reset_state(reset_partial_state=True)

@@ -40,7 +40,7 @@ def test_gpus_of_a_study_without_them_stop_the_plan(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "devices", "together"), [((), "0,1", 2), ((), "0", 1), (("--resources", "gpu=1"), "0,1,2", 1)]
+    ("options", "devices", "together"), [((), "0,1", 2), ((), "0,1,2", 3), (("--resources", "gpu=1"), "0,1,2", 1)]
 )
 def test_as_many_jobs_run_at_once_as_the_machine_has_gpus(
     options: tuple[str, ...], devices: str, together: int, project: Project

@@ -101,7 +101,7 @@ def only_bce_is_made_again(jobs: list[tuple[str, list[str]]]) -> None:
         ("losses/mse.py", None, {"reward_model"}),
         ("models/sampling/batched.py", "sample", {"question_set"}),
         ("labels/monte_carlo.py", "label_set", {"sample"}),
-        ("models/prefix_trees.py", "scores_bce", {"sample", "label_set"}),
+        ("models/tree_probe.py", "scores_bce", {"sample", "label_set"}),
         ("evaluate/scores.py", "scores_bce", {"reward_model", "label_set"}),
         ("estimation/estimators.py", "metrics", {"question_set"}),
         ("grading/grader.py", "grades", {"question_set"}),
