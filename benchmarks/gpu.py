@@ -4,16 +4,20 @@
     python benchmarks/gpu.py --tiny
 
 It needs only torch and transformers, and takes less than two minutes. The model has the shape of SmolLM2-135M and random weights.
-First it checks that our way and the plain one agree. `--tiny` runs a small model on any machine, to test this file.
+It also checks that our way and the plain one agree. `--tiny` runs a small model on any machine, to test this file.
 """
+
+from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bench
 import numpy as np
@@ -26,16 +30,22 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaF
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from pqm.losses.common.steps import IGNORED, counted
-from pqm.models.placement import convert, mixed
+from pqm.models.placement import convert, lower_states, mixed
 from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.rms_norm import use_fast_norms
 from pqm.models.sampling.pool import Pool
 from pqm.models.throughput import matrix_rate
 from pqm.policies.pretraining_loss import pretraining_loss
 from pqm.problems.corpus import TextBatch
 from pqm.train.data import TrainingExample, batches, collate, labelled_trees, scores_of
 
+if TYPE_CHECKING:
+    from pqm.study.settings import Precision
+
+Found = tuple[float, Tensor]
+Step = Callable[[], None] | None
+
 BYTES, COPIES = 2**29, 10
-Precision = str
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,9 @@ class Size:
         rows: samples at once, and twice as many in all.
         samples: of each question.
         new: tokens of a sample.
-        generated: tokens of each row of plain `generate`, which has as many rows.
+        generated: tokens of each row of plain `generate`, which has as many rows, and of `generate_batch`, which has fewer.
         questions: that are scored and trained on.
+        compared: questions whose losses, gradients and scores are compared with those in float32.
         steps: of a solution.
         batch: tokens of a batch when scoring, and when training a reward model.
         text_batch: tokens of a batch when training the language model, whose logits need memory.
@@ -64,6 +75,7 @@ class Size:
     new: int
     generated: int
     questions: int
+    compared: int
     steps: int
     batch: int
     text_batch: int
@@ -73,14 +85,14 @@ class Size:
 SMOLLM2 = Size(
     shape={"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
            "num_key_value_heads": 3, "vocab_size": 49_152},
-    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=50, questions=24, steps=6, batch=65_536,
-    text_batch=16_384, greedy=(64, 16),
+    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=50, questions=24, compared=2, steps=6,
+    batch=65_536, text_batch=32_768, greedy=(64, 16),
 )  # fmt: skip
 TINY = Size(
     shape={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
            "num_key_value_heads": 2, "vocab_size": 600},
-    prompt=(6, 14), step=(2, 5), rows=32, samples=4, new=8, generated=6, questions=3, steps=3, batch=400,
-    text_batch=400, greedy=(8, 6),
+    prompt=(6, 14), step=(2, 5), rows=32, samples=4, new=8, generated=6, questions=3, compared=2, steps=3,
+    batch=400, text_batch=400, greedy=(8, 6),
 )  # fmt: skip
 
 
@@ -98,13 +110,15 @@ class Bench:
         self.size, self.device = size, device
         self.random = np.random.default_rng(0)
         torch.manual_seed(0)
-        self.policy = LlamaForCausalLM(config(size)).to(device).eval()
-        self.reward = LlamaForTokenClassification(config(size, num_labels=1, classifier_dropout=0.0)).to(device).eval()
+        self.plain_policy = LlamaForCausalLM(config(size)).to(device).eval()
+        self.plain_reward = LlamaForTokenClassification(config(size, num_labels=1, classifier_dropout=0.0)).to(device).eval()
+        self.policy, self.reward = prepared(self.plain_policy), prepared(self.plain_reward)
         self.weights = sum(one.numel() for one in self.policy.parameters())
         self.body = self.weights - size.shape["vocab_size"] * size.shape["hidden_size"]  # what a reward model multiplies
         self.questions = [self._text(size.prompt) for _ in range(size.questions)]
         self.examples = [self._example(question) for question in self.questions for _ in range(size.samples)]
         on_gpu = device.type == "cuda"
+        self.precision: Precision = "bf16" if on_gpu else "fp32"
         self.rate, self.bandwidth = (matrix_rate(device), bandwidth(device)) if on_gpu else (float("nan"), float("nan"))
 
     def _text(self, tokens: tuple[int, int]) -> tuple[int, ...]:
@@ -134,16 +148,16 @@ class Bench:
             torch.cuda.synchronize(self.device)
 
     @contextmanager
-    def lowered(self, model: PreTrainedModel):  # type: ignore[no-untyped-def]
-        """A model in bfloat16, but for the head of a reward model."""
-        own = {name: value.clone() for name, value in model.state_dict().items()}
-        convert(model, "bf16")
-        if hasattr(model, "score"):
-            model.score.float()
-        yield model
-        for weight in model.parameters():
-            weight.data = weight.data.float()
-        model.load_state_dict(own)
+    def lowered(self, *models: PreTrainedModel):  # type: ignore[no-untyped-def]
+        """Models in bfloat16, but for the head of a reward model."""
+        with ExitStack() as stack:
+            for model in models:
+                stack.callback(model.load_state_dict, {name: value.clone() for name, value in model.state_dict().items()})
+                stack.callback(model.float)
+                convert(model, "bf16")
+                if hasattr(model, "score"):
+                    model.score.float()
+            yield
 
     # ------------------------------------------------------------ sampling
 
@@ -174,7 +188,7 @@ class Bench:
             do_sample=sample, max_new_tokens=new, min_new_tokens=new, pad_token_id=0, eos_token_id=0, use_cache=True,
             **({"temperature": 0.7, "top_k": 0} if sample else {}),
         )  # fmt: skip
-        return self.policy.generate(tokens, attention_mask=seen, generation_config=settings)[:, width:]
+        return self.plain_policy.generate(tokens, attention_mask=seen, generation_config=settings)[:, width:]
 
     def greedy(self) -> list[Row]:
         """Greedy samples in float32."""
@@ -190,8 +204,8 @@ class Bench:
         """Tokens per second of our sampler, of `generate` and of `generate_batch`."""
         size = self.size
         prompts = [self._text(size.prompt) for _ in range(2 * size.rows // size.samples)]
-        with self.lowered(self.policy):
-            self.sampled(prompts[:1], 2, 2, 4, 0.7)  # warms up
+        with self.lowered(self.policy, self.plain_policy):
+            self.sampled(prompts, size.samples, size.rows, 2, 0.7)  # warms up
             ours = 2 * size.rows * size.new / self.seconds(lambda: self.sampled(prompts, size.samples, size.rows, size.new, 0.7))
             same = self._same_in_other_pools(prompts)
             some = (prompts * size.rows)[: size.rows]
@@ -234,18 +248,18 @@ class Bench:
         """Tokens per second of `generate_batch` with paged attention."""
         if self.device.type != "cuda":
             return None
-        new = self.size.new
+        new = self.size.generated
         settings = GenerationConfig(
             do_sample=True, temperature=0.7, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0,
             num_return_sequences=self.size.samples,
         )  # fmt: skip
-        some, kept = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 4)]], {"persistent_manager": True}
+        some, kept = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 8)]], {"persistent_manager": True}
         try:
-            self.policy.generate_batch(some[:2], generation_config=settings, **kept)  # warms up
+            self.plain_policy.generate_batch(some[:2], generation_config=settings, **kept)  # warms up
             begin = time.perf_counter()
-            made = self.policy.generate_batch(some, generation_config=settings, **kept)
+            made = self.plain_policy.generate_batch(some, generation_config=settings, **kept)
             taken = time.perf_counter() - begin
-            self.policy.destroy_cached_continuous_batching_manager()
+            self.plain_policy.destroy_cached_continuous_batching_manager()
         except Exception as error:  # an interface that changes with each release must not end the run
             print(f"generate_batch: {type(error).__name__}: {error}", file=sys.stderr)
             return None
@@ -255,151 +269,125 @@ class Bench:
             return None
         return sum(written) / taken
 
-    # ------------------------------------------------------------ scoring
+    # ------------------------------------------------------------ reward models
 
-    def scores(self, budget: int) -> list[list[float]]:
-        """The step scores of all solutions by prefix trees."""
+    def scores(self, examples: list[TrainingExample], budget: int) -> list[list[float]]:
+        """The step scores of solutions by prefix trees."""
         found, samples = [], self.size.samples
-        for index, question in enumerate(self.questions):
-            encoded = [one.encoded for one in self.examples[index * samples : (index + 1) * samples]]
-            found += step_scores(self.reward, build_prefix_trees(encoded, len(question), budget))
+        for start in range(0, len(examples), samples):
+            encoded = [one.encoded for one in examples[start : start + samples]]
+            found += step_scores(self.reward, build_prefix_trees(encoded, len(self.questions[start // samples]), budget))
         return found
 
     @torch.inference_mode()
-    def padded_scores(self, budget: int) -> list[list[float]]:
+    def plain_scores(self, examples: list[TrainingExample], budget: int) -> list[list[float]]:
         """The same by padded rows, sorted by length."""
-        found: list[list[float]] = [[] for _ in self.examples]
-        for places in self._by_length(budget):
-            tokens, ends, _ = self._padded(places)
-            hidden = self.reward.base_model(input_ids=tokens).last_hidden_state
-            values = self.reward.score(self._at(hidden, ends).float()).squeeze(-1).tolist()
+        found: list[list[float]] = [[] for _ in examples]
+        for places in by_length(examples, budget):
+            tokens, ends, _ = self._padded([examples[place] for place in places])
+            hidden = self.plain_reward.base_model(input_ids=tokens).last_hidden_state
+            values = self.plain_reward.score(at(hidden, ends).float()).squeeze(-1).tolist()
             for place, row_of in zip(places, values):
                 found[place] = row_of
         return found
 
-    def _by_length(self, budget: int) -> list[list[int]]:
-        groups: list[list[int]] = [[]]
-        for place in sorted(range(len(self.examples)), key=lambda place: len(self.examples[place].encoded.tokens)):
-            if groups[-1] and (len(groups[-1]) + 1) * len(self.examples[place].encoded.tokens) > budget:
-                groups.append([])
-            groups[-1].append(place)
-        return groups
-
-    def _padded(self, places: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        rows = [self.examples[place] for place in places]
+    def _padded(self, rows: list[TrainingExample]) -> tuple[Tensor, Tensor, Tensor]:
         width = max(len(one.encoded.tokens) for one in rows)
         tokens = torch.tensor([[*one.encoded.tokens, *[0] * (width - len(one.encoded.tokens))] for one in rows])
         ends = torch.tensor([one.encoded.step_ends for one in rows])
         labels = torch.tensor([one.labels for one in rows])
         return tokens.to(self.device), ends.to(self.device), labels.to(self.device)
 
-    @staticmethod
-    def _at(hidden: Tensor, ends: Tensor) -> Tensor:
-        return hidden.gather(1, ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
-
-    def _merged(self) -> int:
-        """Tokens that prefix trees read."""
-        samples, found = self.size.samples, 0
-        for index, question in enumerate(self.questions):
-            encoded = [one.encoded for one in self.examples[index * samples : (index + 1) * samples]]
-            found += sum(row.tokens.numel() for row in build_prefix_trees(encoded, len(question), self.size.batch).rows)
-        return found
-
     def scoring(self) -> list[Row]:
-        """Real tokens per second of both ways, each with its best batch size, and how far they differ."""
-        size = self.size
-        tokens = sum(len(one.encoded.tokens) for one in self.examples)
-        exact = self.scores(size.batch)
-        with self.lowered(self.reward):
-            ours, plain, small = self.scores(size.batch), self.padded_scores(size.batch), self.padded_scores(size.batch // 4)
+        """Real tokens per second of both ways, each with its best batch size, and how far they are from float32."""
+        size, some = self.size, self.examples[: self.size.compared * self.size.samples]
+        exact = self.scores(some, size.batch)
+        with self.lowered(self.reward, self.plain_reward):
+            ours, plain = self.scores(some, size.batch), self.plain_scores(some, size.batch)
+            small = self.plain_scores(some, size.batch // 4)
             trees, rows = (
-                max(tokens / self.seconds(partial(way, budget)) for budget in (size.batch, size.batch // 4))
-                for way in (self.scores, self.padded_scores)
+                max(self._rate(partial(way, self.examples, budget)) for budget in (size.batch, size.batch // 4))
+                for way in (self.scores, self.plain_scores)
             )
-        difference = f"largest difference to float32: trees {apart(ours, exact):.2g}, rows {apart(plain, exact):.2g}"
-        computed = self._merged() / tokens if trees > rows else 1.0
+        note = f"rows in batches of two sizes differ by {apart(plain, small):.2g}"
         return [
-            Row("gpu", "scores in bf16: trees against rows, and rows against rows of other batches", apart(ours, plain),
-                apart(plain, small), "logits", None, "", difference),
-            row("scoring, prefix trees beside padded rows", trees, rows, "", f"{len(self.examples):,} solutions, {size.samples} per question; real tokens"),
-            row("scoring, the faster way", max(trees, rows), None, ">= 600000", ""),
-            *self._share("scoring", max(trees, rows) * computed * 2 * self.body / self.rate),
+            Row("gpu", "scores in bf16, largest distance from float32: trees beside plain rows", apart(ours, exact),
+                apart(plain, exact), "logits", None, "", note),
+            row("scoring, prefix trees beside plain rows", trees, rows, "",
+                f"bf16; {len(self.examples):,} solutions, {size.samples} per question; real tokens"),
+            row("scoring", trees, None, ">= 600000", ""),
+            *self._share("scoring", trees * self._merged() * 2 * self.body / self.rate),
         ]  # fmt: skip
 
-    # ------------------------------------------------------------ training
+    def _rate(self, run: Callable[[], object]) -> float:
+        """Real tokens per second of a call that reads all solutions."""
+        return sum(len(one.encoded.tokens) for one in self.examples) / self.seconds(run)
 
-    def tree_loss(self, budget: int, step: Callable[[], None] | None = None) -> float:
-        """The summed loss of all solutions on prefix trees, with gradients; `step` follows each batch."""
+    def _merged(self) -> float:
+        """The share of the solutions' tokens that prefix trees read."""
+        trees = labelled_trees(self.examples, self.size.batch)
+        return sum(len(one.tree.tokens) for one in trees) / sum(one.size for one in trees)
+
+    def tree_loss(self, examples: list[TrainingExample], budget: int, precision: Precision, step: Step = None) -> float:
+        """The mean loss of solutions on prefix trees, with gradients; `step` follows each batch."""
         total = 0.0
-        trees = labelled_trees(self.examples, budget)
-        for batch in batches(trees, budget, np.random.default_rng(0)):
+        for batch in batches(labelled_trees(examples, budget), budget, np.random.default_rng(0)):
             labelled = collate(batch)
-            with mixed(self.reward, "bf16" if self.device.type == "cuda" else "fp32"):
+            with mixed(self.reward, precision):
                 scores = scores_of(self.reward, labelled)
-            total += self._backward(scores, labelled.labels.to(self.device), step)
+            total += backward(scores, labelled.labels.to(self.device), len(examples), step)
         return total
 
-    def row_loss(self, budget: int, step: Callable[[], None] | None = None) -> float:
-        """The same on padded rows."""
+    def plain_loss(self, examples: list[TrainingExample], budget: int, precision: Precision, step: Step = None) -> float:
+        """The same by a plain loop over padded rows."""
         total = 0.0
-        for places in self._by_length(budget):
-            tokens, ends, labels = self._padded(places)
-            with mixed(self.reward, "bf16" if self.device.type == "cuda" else "fp32"):
-                hidden = self.reward.base_model(input_ids=tokens).last_hidden_state
-                scores = self.reward.score(self._at(hidden, ends)).squeeze(-1)
-            total += self._backward(scores, labels, step)
+        for places in by_length(examples, budget):
+            tokens, ends, labels = self._padded([examples[place] for place in places])
+            with mixed(self.plain_reward, precision):
+                hidden = self.plain_reward.base_model(input_ids=tokens).last_hidden_state
+                scores = self.plain_reward.score(at(hidden, ends)).squeeze(-1)
+            total += backward(scores, labels, len(examples), step)
         return total
-
-    def _backward(self, scores: Tensor, labels: Tensor, step: Callable[[], None] | None) -> float:
-        loss = F.binary_cross_entropy_with_logits(scores.float()[counted(labels)], labels[counted(labels)], reduction="sum")
-        (loss / len(self.examples)).backward()
-        if step is not None:
-            step()
-        return float(loss.detach()) / len(self.examples)
-
-    def gradients(self, run: Callable[[], float]) -> tuple[float, Tensor]:
-        """The loss of a call, and the gradients that it leaves."""
-        self.reward.zero_grad()
-        loss = run()
-        return loss, torch.cat([one.grad.flatten() for one in self.reward.parameters() if one.grad is not None])
 
     def training(self) -> list[Row]:
-        """Real tokens per second of training a reward model, and whether loss and gradients agree."""
-        budget = self.size.batch
-        one, other, small = (
-            self.gradients(partial(*run))
-            for run in ((self.tree_loss, budget), (self.row_loss, budget), (self.row_loss, budget // 4))
+        """Real tokens per second of training a reward model, and how far losses and gradients are from float32."""
+        size, precision = self.size, self.precision
+        some, ways = (
+            self.examples[: size.compared * size.samples],
+            ((self.tree_loss, self.reward), (self.plain_loss, self.plain_reward)),
         )
-        optimizer = torch.optim.AdamW(self.reward.parameters(), lr=1e-6, fused=self.device.type == "cuda")
-
-        def step() -> None:
-            optimizer.step()
-            self.reward.zero_grad()
-
-        tokens = sum(len(example.encoded.tokens) for example in self.examples)
+        exact = gradients(self.plain_reward, partial(self.plain_loss, some, size.batch // 4, "fp32"))
+        ours, plain = (gradients(model, partial(way, some, size.batch, precision)) for way, model in ways)
+        small = gradients(self.plain_reward, partial(self.plain_loss, some, size.batch // 4, precision))
+        norm = exact[1].norm()
         speeds = []
-        for way in (self.tree_loss, self.row_loss):
-            way(budget, step)  # warms up
-            speeds.append(tokens / self.seconds(partial(way, budget, step)))
-        self.reward.zero_grad()
+        for way, model in ways:
+            run = partial(way, self.examples, size.batch, precision, stepping(model))
+            run()  # warms up
+            speeds.append(self._rate(run))
         trees, rows = speeds
-        computed = sum(len(one.tree.tokens) for one in labelled_trees(self.examples, budget)) / tokens if trees > rows else 1.0
-        norm = other[1].norm()
+
+        def distance(one: Found, other: Found) -> float:
+            return float((one[1] - other[1]).norm() / norm)
+
         return [
-            Row("gpu", "loss of trees against rows, and rows against rows of other batches", abs(one[0] - other[0]),
-                abs(small[0] - other[0]), "", None, "", f"loss {other[0]:.4f}"),
-            Row("gpu", "gradient of trees against rows, and rows against rows of other batches", float((one[1] - other[1]).norm() / norm),
-                float((small[1] - other[1]).norm() / norm), "of the norm", None, "", ""),
-            row("training a reward model, prefix trees beside padded rows", trees, rows, "", "real tokens; mixed precision"),
-            row("training a reward model, the faster way", max(trees, rows), None, ">= 200000", ""),
-            *self._share("training a reward model", max(trees, rows) * computed * 6 * self.body / self.rate),
+            Row("gpu", "loss in mixed precision, distance from float32: trees beside plain rows", abs(ours[0] - exact[0]),
+                abs(plain[0] - exact[0]), "", None, "",
+                f"loss {exact[0]:.4f}; rows in batches of two sizes differ by {abs(plain[0] - small[0]):.2g}"),
+            Row("gpu", "gradient in mixed precision, distance from float32: trees beside plain rows", distance(ours, exact),
+                distance(plain, exact), "of the norm", None, "", f"rows in batches of two sizes differ by {distance(plain, small):.2g}"),
+            row("training a reward model, prefix trees beside plain rows", trees, rows, "", "real tokens; mixed precision"),
+            row("training a reward model", trees, None, ">= 200000", ""),
+            *self._share("training a reward model", trees * self._merged() * 6 * self.body / self.rate),
         ]  # fmt: skip
+
+    # ------------------------------------------------------------ the language model
 
     def texts(self) -> list[TextBatch]:
         """Batches of rows of similar length for the language model, as pretraining makes them."""
         made = []
-        for places in self._by_length(self.size.text_batch):
-            tokens, _, _ = (one.cpu().numpy() for one in self._padded(places))
+        for places in by_length(self.examples, self.size.text_batch):
+            tokens, _, _ = (one.cpu().numpy() for one in self._padded([self.examples[place] for place in places]))
             following = np.full(tokens.shape, IGNORED)
             for row_of, place in enumerate(places):
                 length = len(self.examples[place].encoded.tokens)
@@ -409,32 +397,40 @@ class Bench:
         return made
 
     def fine_tuning(self) -> list[Row]:
-        """Real tokens per second of training the language model, plainly and with compiled layers."""
-        texts, model = self.texts(), self.policy
-        tokens = sum(int((batch.next_token != IGNORED).sum()) for batch in texts)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=self.device.type == "cuda")
-        phase, precision = NoHeads(), "bf16" if self.device.type == "cuda" else "fp32"
+        """Real tokens per second of training the language model: ours, plain, and ours with compiled layers."""
+        texts, phase = self.texts(), NoHeads()
 
-        def epoch() -> None:
+        def epoch(model: PreTrainedModel, step: Callable[[], None]) -> None:
             for batch in texts:
-                pretraining_loss(model, None, batch, phase, precision).backward()  # type: ignore[arg-type]
-                optimizer.step()
-                optimizer.zero_grad()
+                pretraining_loss(model, None, batch, phase, self.precision).backward()  # type: ignore[arg-type]
+                step()
 
-        epoch()
-        plain = tokens / self.seconds(epoch)
-        compiled, started = None, float("nan")
+        speeds = []
+        for model in (self.policy, self.plain_policy):
+            run = partial(epoch, model, stepping(model))
+            run()  # warms up
+            speeds.append(self._rate(run))
+        ours, plain = speeds
+        rows = [
+            row("fine-tuning, beside plain layers", ours, plain, "", f"real tokens; mixed precision; {len(texts)} steps"),
+            row("fine-tuning", ours, None, ">= 200000", ""),
+            *self._share("fine-tuning", ours * 6 * self.weights / self.rate),
+        ]
         if self.device.type == "cuda":
-            for layer in model.model.layers:
+            for layer in self.policy.model.layers:
                 layer.compile(dynamic=True)
-            started = self.seconds(epoch)
-            compiled = tokens / self.seconds(epoch)
-        best = max(plain, compiled or 0.0)
-        return [
-            row("fine-tuning, plain layers beside compiled ones", plain, compiled, "", f"mixed precision; the first epoch of {len(texts)} steps with compilation took {started:.0f} s"),
-            row("fine-tuning, the faster way", best, None, ">= 200000", ""),
-            *self._share("fine-tuning", best * 6 * self.weights / self.rate),
-        ]  # fmt: skip
+            run = partial(epoch, self.policy, stepping(self.policy))
+            begun = self.seconds(run)
+            rows.append(
+                row(
+                    "fine-tuning, compiled beside ours",
+                    self._rate(run),
+                    ours,
+                    "",
+                    f"the first epoch with compilation took {begun:.0f} s",
+                )
+            )
+        return rows
 
     def _share(self, what: str, share: float) -> list[Row]:
         """A row with the share of what the card allows for the tokens that are computed."""
@@ -458,6 +454,60 @@ class NoHeads:
 
     token_head_weight = step_head_weight = 0.0
     token_head_layer = None
+
+
+def prepared(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy of a model with our faster layers."""
+    ours = deepcopy(model)
+    use_fast_norms(ours)
+    lower_states(ours)
+    return ours
+
+
+def by_length(examples: list[TrainingExample], budget: int) -> list[list[int]]:
+    """The places of solutions of similar length, padded to at most `budget` tokens per batch."""
+    groups: list[list[int]] = [[]]
+    for place in sorted(range(len(examples)), key=lambda place: len(examples[place].encoded.tokens)):
+        if groups[-1] and (len(groups[-1]) + 1) * len(examples[place].encoded.tokens) > budget:
+            groups.append([])
+        groups[-1].append(place)
+    return groups
+
+
+def at(hidden: Tensor, ends: Tensor) -> Tensor:
+    """The states at step ends."""
+    return hidden.gather(1, ends.unsqueeze(-1).expand(-1, -1, hidden.shape[-1]))
+
+
+def backward(scores: Tensor, labels: Tensor, solutions: int, step: Step) -> float:
+    """The loss of a batch, after its backward pass."""
+    loss = (
+        F.binary_cross_entropy_with_logits(scores.float()[counted(labels)], labels[counted(labels)], reduction="sum") / solutions
+    )
+    loss.backward()
+    if step is not None:
+        step()
+    return float(loss.detach())
+
+
+def gradients(model: PreTrainedModel, run: Callable[[], float]) -> Found:
+    """The loss of a call, and the gradients that it leaves."""
+    model.zero_grad()
+    loss = run()
+    found = torch.cat([one.grad.flatten() for one in model.parameters() if one.grad is not None])
+    model.zero_grad()
+    return loss, found
+
+
+def stepping(model: PreTrainedModel) -> Callable[[], None]:
+    """A function that changes the weights a little."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6, fused=model.device.type == "cuda")
+
+    def step() -> None:
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
 
 
 def row(what: str, ours: float, theirs: float | None, goal: str, note: str) -> Row:
@@ -494,11 +544,13 @@ def measure(size: Size = SMOLLM2) -> list[Row]:
     one = Bench(size, device)
     rows = one.card()
     for part in (one.greedy, one.scoring, one.sampling, one.fine_tuning, one.training):
+        begin = time.perf_counter()
         try:
             rows += part()
         except Exception as error:  # the other parts are measured all the same
             print(f"{part.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
             rows.append(Row("gpu", f"{part.__name__}: {type(error).__name__}", float("nan"), unit="", note="failed"))
+        print(f"{part.__name__}: {time.perf_counter() - begin:.0f} s", file=sys.stderr)
         if device.type == "cuda":
             torch.cuda.empty_cache()
     used = bench.versions("torch", "transformers")

@@ -26,9 +26,9 @@ def test_the_small_form_runs_and_both_ways_agree() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in done.stdout.splitlines() if line.startswith("| ")]
     found = {row[0]: row for row in rows[1:]}
     assert found["greedy samples in float32 that are those of generate"][1:3] == ["8", "8"]
-    for what, most in (("loss of trees", 1e-5), ("gradient of trees", 1e-5), ("scores in bf16", 0.1)):
+    for what, most in (("loss in mixed", 1e-5), ("gradient in mixed", 1e-5), ("scores in bf16", 0.1)):
         [row] = [row for name, row in found.items() if name.startswith(what)]
-        assert float(row[1]) <= most, row
+        assert float(row[1]) <= most and float(row[1]) <= 5 * float(row[2]) + 1e-6, row
     speeds = [float(row[1].replace(",", "")) for row in found.values() if row[3] == "tokens/s"]
     assert len(speeds) >= 8 and min(speeds) > 0
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -375,6 +376,23 @@ def test_a_killed_job_releases_its_gpu(tmp_path: Path) -> None:
     first.kill()
     assert second.communicate(timeout=30)[0] == "7\n"
     first.communicate()
+
+
+def test_a_job_waits_for_its_gpu_with_its_libraries_loaded(tmp_path: Path) -> None:
+    first = on_gpus(1, "echo ready; exec sleep 60", tmp_path, CUDA_VISIBLE_DEVICES="7")
+    assert first.stdout is not None and first.stdout.readline() == "ready\n"
+    arguments = [sys.executable, "-X", "importtime", "-m", "pqm.models.devices", "1", "pqm", "study", "--help"]
+    everything = os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT / "src"), "CUDA_VISIBLE_DEVICES": "7"}
+    with (tmp_path / "imports").open("w") as imports:
+        second = subprocess.Popen(arguments, env=everything, stdout=subprocess.PIPE, stderr=imports, text=True)
+    while "pandas\n" not in (tmp_path / "imports").read_text().replace(" ", ""):
+        assert second.poll() is None
+        time.sleep(0.1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        second.wait(timeout=1)
+    first.kill()
+    first.communicate()
+    assert "Usage: pqm study" in second.communicate(timeout=60)[0] and second.returncode == 0
 
 
 def test_more_gpus_than_there_are(tmp_path: Path) -> None:

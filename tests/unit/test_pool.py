@@ -155,8 +155,25 @@ for rows, heads, group, size, length in ((5, 3, 3, 64, 200), (4, 2, 1, 16, 70), 
 """
 
 
+DRAWING = """
+import torch
+from pqm.models.sampling.draw_kernel import draw_row
+from pqm.models.sampling.drawing import draw
+torch.manual_seed(0)
+for rows, size, spread, temperature in ((40, 3000, 3.0, 0.7), (40, 1024, 8.0, 1.0), (40, 300, 1.0, 1.3), (8, 2500, 3.0, 1e-5)):
+    logits, uniform = spread * torch.randn(rows, size), torch.rand(rows, dtype=torch.float64)
+    uniform[:2] = torch.tensor([0.0, 1 - 2**-53], dtype=torch.float64)
+    logits[:, 7], logits[:, -2:] = float("-inf"), float("-inf")
+    tokens, gains = draw_row(logits, uniform, temperature)
+    expected, expected_gains = draw(logits, uniform, temperature)
+    assert torch.equal(tokens, expected), (tokens, expected)
+    torch.testing.assert_close(gains, expected_gains, atol=1e-5, rtol=1e-5)
+"""
+
+
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton comes with torch for GPUs only")
-def test_the_kernel_attends_to_each_rows_own_text():
+@pytest.mark.parametrize("script", [KERNEL, DRAWING], ids=["attention", "drawing"])
+def test_the_kernels_compute_what_torch_does(script: str) -> None:
     source = str(Path(__file__).parents[2] / "src")
     environment = os.environ | {"TRITON_INTERPRET": "1", "PYTHONPATH": f"{source}:{os.environ.get('PYTHONPATH', '')}"}
-    subprocess.run([sys.executable, "-c", KERNEL], env=environment, check=True)
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)

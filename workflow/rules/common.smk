@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pqm.errors import PqmError
 from pqm.io.published_files import source_file
-from pqm.models.devices import visible
+from pqm.models.devices import JOBS_PER_GPU, visible
 from pqm.provenance.content_dates import ContentDates
 from pqm.study.faults import refusal
 from pqm.study.freezing import freeze, frozen_file, frozen_text, killed_build
@@ -34,12 +34,13 @@ if "STUDY" not in globals():
         )
     if workflow.is_main_process and killed_build():
         print("A build was killed and left its lock. To remove it: snakemake --unlock", file=sys.stderr)
-    # Jobs on this machine share its GPUs. `dvc repro` cannot pass --resources, so they are counted here. With fewer GPUs than a
-    # job requests, Snakemake would silently lower the request; so they are not counted then, and the job itself refuses to run.
+    # Jobs on this machine take turns on its GPUs, and several are started per GPU (pqm.models.devices). `dvc repro` cannot pass
+    # --resources, so they are counted here. With fewer GPUs than a job requests, Snakemake would silently lower the request; so
+    # they are not counted then, and the job itself refuses to run.
     if STUDY.device == "cuda" and not workflow.non_local_exec and "gpu" not in workflow.global_resources:
         gpus = len(visible())
         if gpus >= max(STUDY.gpus(stage) for stage, _ in STUDY.resources):
-            workflow.register_resource("gpu", gpus)
+            workflow.register_resource("gpu", gpus * JOBS_PER_GPU)
 
 
 LAYOUT = Layout.of(STUDY_NAME)
@@ -74,7 +75,7 @@ def recorded(command):
 
 def on_devices(command):
     """The same for a job with exclusive GPUs. `exec` replaces the shell, which would end at SIGTERM and take the job with it."""
-    return f"exec python -m pqm.models.devices {{resources.gpu:q}} {recorded(command)}"
+    return "exec " + recorded(f"python -m pqm.models.devices {{resources.gpu:q}} {command}")
 
 
 def benchmark_file(path):

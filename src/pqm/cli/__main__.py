@@ -33,7 +33,7 @@ def main() -> None:
     """Run a verb; a `PqmError` is printed to standard error, with exit code 1."""
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # an exception, so that temporary files are removed
     try:
-        app()
+        app(prog_name="pqm")
     except PqmError as error:
         print(f"pqm: {error}", file=sys.stderr)
         sys.exit(1)

@@ -15,6 +15,7 @@ from pqm.models.architecture import expect_attention, position_limit
 from pqm.models.placement import convert, place
 from pqm.models.prefix_trees import PrefixTrees, build_prefix_trees, log_likelihoods, score_outputs, step_scores, token_logits
 from pqm.models.reward_model import Encoder, load_language_model, load_reward_model
+from pqm.models.rms_norm import use_fast_norms
 from pqm.models.step_head import head
 from pqm.models.tree_probe import expect_trees_read_right
 from pqm.progress import say
@@ -52,6 +53,7 @@ class Scorer:
             expect_attention(model, checkpoint)
             expect_trees_read_right(model, checkpoint, score_outputs if kind == "reward" else token_logits)
             convert(model, precision)
+            use_fast_norms(model)
             if kind == "reward":
                 head(model).float()
         self.names = [checkpoint_hash(checkpoint) for checkpoint in checkpoints]

@@ -3,6 +3,9 @@
 Snakemake counts GPUs but does not assign them to jobs. Each GPU of the machine has a lock file. The command holds the locks of
 its GPUs until it ends, and sees only these GPUs (CUDA_VISIBLE_DEVICES). An existing CUDA_VISIBLE_DEVICES is respected, for
 example one set by a cluster. With COUNT 0 the command sees no GPU.
+
+Loading the libraries takes longer than the work of a small job. So a `pqm` command loads them before it waits for its GPUs, and
+several jobs per GPU are started at once.
 """
 
 import ctypes
@@ -12,11 +15,22 @@ import sys
 import tempfile
 import time
 import uuid
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
+from types import ModuleType
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-WAIT = 0.5  # seconds between two attempts to lock GPUs
+WAIT = 0.1  # seconds between two attempts to lock GPUs
+JOBS_PER_GPU = 4  # one works on it, and the others load their libraries or wait
+COMMAND = ("pqm", "pqm.cli.__main__")  # and its module
+LIBRARIES = (
+    "torch",
+    "accelerate",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.llama.modeling_llama",
+    "pandas",
+)
 
 
 def visible() -> list[str]:
@@ -70,7 +84,7 @@ def _lock(path: Path) -> int | None:
 
 
 def main() -> None:
-    """Replace this process by the command, with its GPUs."""
+    """Run the command with its GPUs, in place of this process."""
     count, command = int(sys.argv[1]), sys.argv[2:]
     names = visible() if count else []
     if count > len(names):
@@ -80,9 +94,23 @@ def main() -> None:
             else "there is none; on a machine without one, use device: cpu"
         )
         sys.exit(f"pqm: {count} GPU{'s' if count > 1 else ''} requested, but {found}")
+    loaded = _load() if count and command[0] == COMMAND[0] else None
     folder = Path(tempfile.gettempdir(), f"pqm-gpus-{os.getuid()}")  # a local folder, because GPU names are local
     os.environ[VISIBLE] = ",".join(claim(names, count, folder)) if count else ""
-    os.execvp(command[0], command)
+    if loaded is not None:
+        sys.argv = command
+        loaded.main()
+    else:
+        os.execvp(command[0], command)
+
+
+def _load() -> ModuleType:
+    """Import the command, which sets variables that libraries read, and then the libraries."""
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")  # or torch could look at all GPUs now, once and for all
+    command = import_module(COMMAND[1])
+    for name in LIBRARIES:
+        import_module(name)
+    return command
 
 
 if __name__ == "__main__":

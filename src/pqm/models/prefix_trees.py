@@ -16,8 +16,9 @@ from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
 from pqm.models.last_layer import only_at
+from pqm.models.packed_attention import Piece
 from pqm.models.step_head import head, step_logits
-from pqm.models.tree_attention import Groups, Piece, group, takes_attention, tree_attention
+from pqm.models.tree_attention import Groups, group, takes_attention, tree_attention
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from transformers.utils import logging
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
+from pqm.models.placement import lower_states
 from pqm.models.prefix_trees import Encoded
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.step_head import head
@@ -109,6 +110,7 @@ def reward_model(
     model = AutoModelForTokenClassification.from_pretrained(backbone, config=config, dtype=torch.float32)
     logging.set_verbosity(level)
     use_fast_norms(model)
+    lower_states(model)
     return model, AutoTokenizer.from_pretrained(backbone)
 
 

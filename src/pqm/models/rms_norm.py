@@ -1,6 +1,7 @@
-"""RMSNorm for training on the CPU, with few passes over memory.
+"""RMSNorm with few passes over memory.
 
 `transformers` computes it from separate operations, each with a backward pass of its own, which takes more than twice as long.
+On the CPU it is one function here, and on a GPU the one of torch.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.autograd import Function
+from torch.nn.functional import rms_norm
 from transformers import PreTrainedModel
 
 
@@ -33,7 +35,7 @@ class RmsNorm(Function):
 
 
 def use_fast_norms(model: PreTrainedModel) -> None:
-    """Replace a model's RMSNorm layers where they compute in float32 on the CPU.
+    """Replace a model's RMSNorm layers, but for those that compute in another precision than float32 on the CPU.
 
     Only layers with the formula of Llama are replaced; they have an attribute `variance_epsilon`. (Gemma's differs.)
     """
@@ -44,7 +46,11 @@ def use_fast_norms(model: PreTrainedModel) -> None:
 
 def _fast_forward(layer: nn.Module, plain: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def forward(hidden: Tensor) -> Tensor:
-        if hidden.device.type != "cpu" or hidden.dtype != torch.float32:
+        if hidden.device.type == "cuda":
+            with torch.autocast("cuda", enabled=False):  # it computes in float32, and the result has the precision of its input
+                weight = cast(Tensor, layer.weight).to(hidden.dtype)
+                return rms_norm(hidden, list(hidden.shape[-1:]), weight, cast(float, layer.variance_epsilon))
+        if hidden.dtype != torch.float32:
             return plain(hidden)
         return cast(Tensor, RmsNorm.apply(hidden, layer.weight, layer.variance_epsilon))
 

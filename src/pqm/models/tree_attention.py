@@ -1,14 +1,15 @@
 """Attention of the tokens of a prefix tree.
 
 A tree is one row of tokens for all layers but attention. There it is cut into pieces: the tokens that a solution adds to the tree.
-A piece attends only to its own text, so no token is compared with those of other solutions. Pieces of similar size are computed
-together.
+A piece attends only to its own text, so no token is compared with those of other solutions. On a GPU, in bfloat16 or float16, all
+pieces are computed at once. Otherwise pieces of similar size are computed together.
 """
 
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,24 +20,11 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.cache_utils import get_layer_types_and_kwargs
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
+from pqm.models.packed_attention import PackedAttention, Piece, takes_packed
 
 NAME = "prefix_tree"
 # A group has pieces of at least this share of its longest piece, less a few tokens.
 SHARE, FEW = 0.75, 4
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Consecutive tokens of the row, `start` to `end`, and the places of their whole text, with the prompt and themselves."""
-
-    start: int
-    end: int
-    text: np.ndarray
-
-    @property
-    def size(self) -> int:
-        """Number of tokens."""
-        return self.end - self.start
 
 
 @dataclass(frozen=True)
@@ -59,9 +47,11 @@ class Groups:
     """All pieces of a row.
 
     Attributes:
+        pieces: the pieces themselves.
         outputs: the place of each token of the row in the outputs of all groups, shape [tokens].
     """
 
+    pieces: Sequence[Piece]
     groups: list[Group]
     outputs: Tensor
 
@@ -88,7 +78,7 @@ def group(pieces: Sequence[Piece], budget: int) -> Groups:
         for row, piece in enumerate(together):
             outputs[piece.start : piece.end] = np.arange(piece.size) + before + row * together[0].size
         before += len(together) * together[0].size
-    return Groups([_group(together) for together in groups], torch.from_numpy(outputs))
+    return Groups(pieces, [_group(together) for together in groups], torch.from_numpy(outputs))
 
 
 def _group(pieces: Sequence[Piece]) -> Group:
@@ -101,6 +91,16 @@ def _group(pieces: Sequence[Piece]) -> Group:
     return Group(torch.from_numpy(queries), torch.from_numpy(keys), torch.from_numpy(first + np.arange(pieces[0].size)))
 
 
+@dataclass(frozen=True)
+class _Padded:
+    """The groups on the model's device: places in the row, see `Group` and `Groups`, and the masks of each group."""
+
+    queries: Tensor
+    keys: Tensor
+    outputs: Tensor
+    masks: list[Tensor | dict[str, Tensor]]
+
+
 class TreeAttention:
     """The attention function of `transformers` models while they read a tree. The attention itself is the model's own.
 
@@ -110,38 +110,52 @@ class TreeAttention:
     """
 
     def __init__(self, model: PreTrainedModel, groups: Groups) -> None:
-        config, windows, device = text_config(model), layer_windows(model), model.device
+        config = text_config(model)
+        self._groups, self._windows = groups, layer_windows(model)
+        self._device, self._dtype = model.device, model.dtype
         self._own: str = config._attn_implementation
         self._kinds: Sequence[str] = get_layer_types_and_kwargs(config)[0]
-        self._outputs = groups.outputs.to(device)
-        self._queries, self._keys = (
-            torch.cat([getattr(one, name).flatten() for one in groups.groups]).to(device) for name in ("queries", "keys")
-        )
-        self._groups = []
-        for one in groups.groups:
-            positions, texts = one.positions.to(device), torch.arange(one.keys.shape[1], device=device)[None]
-            # Padding after a text has later positions than the piece. Padding after a piece is computed and then left out.
-            later = texts[:, None, None, :] > positions[:, None, :, None]
-            mask = torch.zeros(later.shape, dtype=model.dtype, device=device).masked_fill_(later, float("-inf"))
-            self._groups.append((one.queries.shape, one.keys.shape, masks_by_layer(windows, mask, positions, texts)))
 
     def __call__(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, **options: Any
     ) -> tuple[Tensor, None]:
         """The attention of the row; shapes [1, heads, tokens, size] to [1, tokens, heads, size]."""
+        if self._own == "sdpa" and set(self._windows.values()) == {None} and takes_packed(value):
+            return self._packed(query[0], key[0], value[0], options.get("scaling")).unsqueeze(0), None
         if self._own == "sdpa":
             key, value = (one.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for one in (key, value))
-        queries = self._rows(query, self._queries, [one[0] for one in self._groups])
-        keys, values = (self._rows(one, self._keys, [one[1] for one in self._groups]) for one in (key, value))
+        padded = self._padded
+        queries = self._rows(query, padded.queries, [one.queries.shape for one in self._groups.groups])
+        keys, values = (self._rows(one, padded.keys, [one.keys.shape for one in self._groups.groups]) for one in (key, value))
         outputs = []
-        for q, k, v, (_, _, masks) in zip(queries, keys, values, self._groups):
+        for q, k, v, masks in zip(queries, keys, values, padded.masks):
             mask = masks if isinstance(masks, Tensor) else masks[self._kinds[module.layer_idx]]
             if self._own == "sdpa":
                 found = scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=options.get("scaling")).transpose(1, 2)
             else:
                 found, _ = sys.modules[type(module).__module__].eager_attention_forward(module, q, k, v, mask, **options)
             outputs.append(found.flatten(0, 1))
-        return torch.cat(outputs).index_select(0, self._outputs).unsqueeze(0), None
+        return torch.cat(outputs).index_select(0, padded.outputs).unsqueeze(0), None
+
+    @cached_property
+    def _packed(self) -> PackedAttention:
+        return PackedAttention(self._groups.pieces, self._device)
+
+    @cached_property
+    def _padded(self) -> _Padded:
+        queries, keys = (
+            torch.cat([getattr(one, name).flatten() for one in self._groups.groups]).to(self._device)
+            for name in ("queries", "keys")
+        )
+        masks = [self._mask(one) for one in self._groups.groups]
+        return _Padded(queries, keys, self._groups.outputs.to(self._device), masks)
+
+    def _mask(self, one: Group) -> Tensor | dict[str, Tensor]:
+        """Padding after a text has later positions than the piece. Padding after a piece is computed and then left out."""
+        positions, texts = one.positions.to(self._device), torch.arange(one.keys.shape[1], device=self._device)[None]
+        later = texts[:, None, None, :] > positions[:, None, :, None]
+        mask = torch.zeros(later.shape, dtype=self._dtype, device=self._device).masked_fill_(later, float("-inf"))
+        return masks_by_layer(self._windows, mask, positions, texts)
 
     @staticmethod
     def _rows(tokens: Tensor, places: Tensor, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:

@@ -21,6 +21,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models.error_detection_heads import HEADS, ErrorDetectionHeads
 from pqm.models.llama import fresh_llama
+from pqm.models.placement import lower_states
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.throughput import Throughput
 from pqm.policies.pretraining_loss import pretraining_loss
@@ -86,6 +87,7 @@ class Pretrainer:
         torch.manual_seed(config.seed)
         self.model = self._first_model(start)
         use_fast_norms(self.model)
+        lower_states(self.model)
         self.heads = ErrorDetectionHeads(self.model.config.hidden_size)
         cast(nn.Module, self.model).to(self.device)
         self.heads.to(self.device)

@@ -5,7 +5,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-BLOCK = 64  # tokens that are read at once
+BLOCK, WARPS, STAGES = 64, 4, 3  # tokens that are read at once, and how
 
 
 def attend(query: Tensor, keys: Tensor, values: Tensor, positions: Tensor, scale: float) -> Tensor:
@@ -23,7 +23,7 @@ def attend(query: Tensor, keys: Tensor, values: Tensor, positions: Tensor, scale
         query, keys, values, output, positions, keys.stride(0), keys.stride(1), scale,
         key_heads=key_heads, group=heads // key_heads, padded=max(16, triton.next_power_of_2(heads // key_heads)),
         size=size, block=BLOCK, precision="ieee" if query.dtype == torch.float32 else "tf32",
-        num_stages=1 if query.dtype == torch.float32 else 3,  # blocks of float32 are too large to load several ahead
+        num_warps=WARPS, num_stages=1 if query.dtype == torch.float32 else STAGES,  # blocks of float32 are too large to load several ahead
     )  # fmt: skip
     return output
 

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
 from pqm.models.placement import convert, place
+from pqm.models.rms_norm import use_fast_norms
 from pqm.models.sampling.batch_probe import expect_samples_right
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import EngineOptions, Request, Sample
@@ -38,6 +39,7 @@ class TransformersEngine:
         self.model = place(model)
         expect_samples_right(self.model, self.tokenizer, folder)
         convert(self.model, options.precision)
+        use_fast_norms(self.model)
 
     def sample(
         self, requests: Sequence[Request], temperature: float, max_new_tokens: int, seed: int, rows: int | None = None
