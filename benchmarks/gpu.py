@@ -85,7 +85,7 @@ class Size:
 SMOLLM2 = Size(
     shape={"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9,
            "num_key_value_heads": 3, "vocab_size": 49_152},
-    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=50, questions=24, compared=2, steps=6,
+    prompt=(60, 140), step=(10, 40), rows=4096, samples=64, new=200, generated=25, questions=24, compared=2, steps=6,
     batch=65_536, text_batch=32_768, greedy=(64, 16),
 )  # fmt: skip
 TINY = Size(
@@ -211,7 +211,6 @@ class Bench:
             some = (prompts * size.rows)[: size.rows]
             self.generated(some[:2], 4, sample=True)
             plain = size.rows * size.generated / self.seconds(lambda: self.generated(some, size.generated, sample=True))
-            paged = self._paged(prompts)
         width = float(np.mean([len(prompt) for prompt in prompts])) + size.new / 2
         shape = size.shape
         cache = (
@@ -225,7 +224,6 @@ class Bench:
         )
         return [
             row("sampling, beside generate", ours, plain, f">= {1:g}", note),
-            row("sampling, beside generate_batch", ours, paged, "", "it draws all requests from one random stream"),
             row("sampling", ours, None, ">= 300000", ""),
             Row(
                 "gpu",
@@ -244,30 +242,28 @@ class Bench:
         among = self.sampled(few + prompts[-3 * len(few) :], self.size.samples, 4 * len(few) * self.size.samples, new, 0.7)
         return 100 * sum(map(list.__eq__, alone, among)) / len(alone)
 
-    def _paged(self, prompts: list[tuple[int, ...]]) -> float | None:
-        """Tokens per second of `generate_batch` with paged attention."""
-        if self.device.type != "cuda":
-            return None
-        new = self.size.generated
+    def continuous(self) -> list[Row]:
+        """Tokens per second of our sampler and of `generate_batch` with paged attention."""
+        size, prompts = self.size, [self._text(self.size.prompt) for _ in range(max(1, self.size.rows // self.size.samples // 4))]
+        some, new = [list(prompt) for prompt in prompts for _ in range(size.samples)], size.generated
+        with self.lowered(self.policy, self.plain_policy):
+            ours = len(some) * new / self.seconds(lambda: self.sampled(prompts, size.samples, len(some), new, 0.7))
+            theirs = self._paged(some, new) if self.device.type == "cuda" else None
+        note = f"bf16; {len(some):,} samples of {new} tokens; it draws all requests from one random stream"
+        return [row("sampling, beside generate_batch", ours, theirs, "", note)]
+
+    def _paged(self, prompts: list[list[int]], new: int) -> float | None:
         settings = GenerationConfig(
             do_sample=True, temperature=0.7, top_k=0, max_new_tokens=new, eos_token_id=-1, pad_token_id=0,
-            num_return_sequences=self.size.samples,
         )  # fmt: skip
-        some, kept = [list(prompt) for prompt in prompts[: max(1, len(prompts) // 8)]], {"persistent_manager": True}
-        try:
-            self.plain_policy.generate_batch(some[:2], generation_config=settings, **kept)  # warms up
+        for _ in range(2):  # the first time it warms up
             begin = time.perf_counter()
-            made = self.plain_policy.generate_batch(some, generation_config=settings, **kept)
+            made = self.plain_policy.generate_batch(prompts, generation_config=settings, persistent_manager=True)
             taken = time.perf_counter() - begin
-            self.plain_policy.destroy_cached_continuous_batching_manager()
-        except Exception as error:  # an interface that changes with each release must not end the run
-            print(f"generate_batch: {type(error).__name__}: {error}", file=sys.stderr)
-            return None
-        written = [len(one.generated_tokens) for one in made.values()]
-        if written != [new] * (len(some) * self.size.samples):
-            print(f"generate_batch: {sum(written):,} tokens of {len(written):,} requests came back", file=sys.stderr)
-            return None
-        return sum(written) / taken
+        self.plain_policy.destroy_cached_continuous_batching_manager()
+        written = sum(len(one.generated_tokens) for one in made.values())
+        assert written == len(prompts) * new, f"{written:,} tokens of {len(made):,} requests came back"
+        return written / taken
 
     # ------------------------------------------------------------ reward models
 
@@ -397,7 +393,7 @@ class Bench:
         return made
 
     def fine_tuning(self) -> list[Row]:
-        """Real tokens per second of training the language model: ours, plain, and ours with compiled layers."""
+        """Real tokens per second of training the language model."""
         texts, phase = self.texts(), NoHeads()
 
         def epoch(model: PreTrainedModel, step: Callable[[], None]) -> None:
@@ -411,26 +407,11 @@ class Bench:
             run()  # warms up
             speeds.append(self._rate(run))
         ours, plain = speeds
-        rows = [
+        return [
             row("fine-tuning, beside plain layers", ours, plain, "", f"real tokens; mixed precision; {len(texts)} steps"),
             row("fine-tuning", ours, None, ">= 200000", ""),
             *self._share("fine-tuning", ours * 6 * self.weights / self.rate),
         ]
-        if self.device.type == "cuda":
-            for layer in self.policy.model.layers:
-                layer.compile(dynamic=True)
-            run = partial(epoch, self.policy, stepping(self.policy))
-            begun = self.seconds(run)
-            rows.append(
-                row(
-                    "fine-tuning, compiled beside ours",
-                    self._rate(run),
-                    ours,
-                    "",
-                    f"the first epoch with compilation took {begun:.0f} s",
-                )
-            )
-        return rows
 
     def _share(self, what: str, share: float) -> list[Row]:
         """A row with the share of what the card allows for the tokens that are computed."""
@@ -543,7 +524,7 @@ def measure(size: Size = SMOLLM2) -> list[Row]:
     begun = time.perf_counter()
     one = Bench(size, device)
     rows = one.card()
-    for part in (one.greedy, one.scoring, one.sampling, one.fine_tuning, one.training):
+    for part in (one.greedy, one.scoring, one.training, one.fine_tuning, one.sampling, one.continuous):
         begin = time.perf_counter()
         try:
             rows += part()
