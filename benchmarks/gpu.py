@@ -30,8 +30,9 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, LlamaF
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
 from pqm.losses.common.steps import IGNORED, counted
+from pqm.models.encoded import Encoded
 from pqm.models.placement import convert, lower_states, mixed
-from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.prefix_trees import build_prefix_trees, step_scores
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.sampling.pool import Pool
 from pqm.models.throughput import matrix_rate
@@ -269,11 +270,12 @@ class Bench:
 
     def scores(self, examples: list[TrainingExample], budget: int) -> list[list[float]]:
         """The step scores of solutions by prefix trees."""
-        found, samples = [], self.size.samples
-        for start in range(0, len(examples), samples):
-            encoded = [one.encoded for one in examples[start : start + samples]]
-            found += step_scores(self.reward, build_prefix_trees(encoded, len(self.questions[start // samples]), budget))
-        return found
+        samples = self.size.samples
+        questions = [
+            ([one.encoded for one in examples[start : start + samples]], len(self.questions[start // samples]))
+            for start in range(0, len(examples), samples)
+        ]
+        return step_scores(self.reward, build_prefix_trees(questions, budget))
 
     @torch.inference_mode()
     def plain_scores(self, examples: list[TrainingExample], budget: int) -> list[list[float]]:

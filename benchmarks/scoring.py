@@ -17,7 +17,8 @@ from bench import Row
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM, Qwen2ForTokenClassification
 
-from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.encoded import Encoded
+from pqm.models.prefix_trees import build_prefix_trees, step_scores
 from pqm.models.reward_model import Encoder, load_reward_model
 from pqm.models.step_head import head
 
@@ -78,7 +79,7 @@ class Case:
 
     def trees(self) -> Scores:
         """The package's way: prefix trees, which are built here too."""
-        return step_scores(self.model, build_prefix_trees(self.solutions, PROMPT, BUDGET))
+        return step_scores(self.model, build_prefix_trees([(self.solutions, PROMPT)], BUDGET))
 
 
 def _filled(rows: Sequence[Sequence[int]]) -> Tensor:

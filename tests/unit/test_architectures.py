@@ -41,8 +41,8 @@ from transformers import (
 from pqm.errors import PqmError
 from pqm.evaluate.scores import Scorer
 from pqm.models import architecture, prefix_trees
+from pqm.models.encoded import Encoded
 from pqm.models.policy import load_policy
-from pqm.models.prefix_trees import Encoded
 from pqm.models.reward_model import reward_model
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
@@ -136,7 +136,7 @@ def test_step_scores_are_those_of_the_model_alone(name, prompt_tokens):
     encoded = solutions(prompt_tokens)
     expected = [plain_logits(model, list(one.tokens))[list(one.step_ends), 0].tolist() for one in encoded]
     for budget in (1, 40, 10_000):
-        found = prefix_trees.step_scores(model, prefix_trees.build_prefix_trees(encoded, prompt_tokens, budget))
+        found = prefix_trees.step_scores(model, prefix_trees.build_prefix_trees([(encoded, prompt_tokens)], budget))
         for values, right in zip(found, expected):
             assert values == pytest.approx(right, abs=1e-4)
 
@@ -146,7 +146,7 @@ def test_step_scores_are_those_of_the_model_alone(name, prompt_tokens):
 def test_log_likelihoods_are_those_of_the_model_alone(name, prompt_tokens):
     model = made(AutoModelForCausalLM, LANGUAGE_MODELS[name])
     encoded = solutions(prompt_tokens)
-    found = prefix_trees.log_likelihoods(model, prefix_trees.build_prefix_trees(encoded, prompt_tokens, 60))
+    found = prefix_trees.log_likelihoods(model, prefix_trees.build_prefix_trees([(encoded, prompt_tokens)], 60))
     for values, one in zip(found, encoded):
         gains = plain_logits(model, list(one.tokens)).log_softmax(-1)
         sums = np.cumsum([gains[at - 1, one.tokens[at]].item() for at in range(prompt_tokens, len(one.tokens))])
@@ -158,7 +158,7 @@ def test_after_reading_a_model_has_its_own_attention(name):
     model = made(AutoModelForTokenClassification, CLASSIFIERS[name], num_labels=1)
     own, encoded = model.config._attn_implementation, solutions(5)
     before = plain_logits(model, list(encoded[5].tokens))
-    trees = prefix_trees.build_prefix_trees(encoded, 5, 100)
+    trees = prefix_trees.build_prefix_trees([(encoded, 5)], 100)
     prefix_trees.step_scores(model, trees)
     assert model.config._attn_implementation == own
     assert torch.equal(plain_logits(model, list(encoded[5].tokens)), before)
@@ -173,7 +173,7 @@ def test_a_window_changes_the_scores():
     """The models above do not agree by chance."""
     narrow, full = (made(AutoModelForTokenClassification, CLASSIFIERS["Mistral"], sliding_window=size) for size in (WINDOW, None))
     encoded = solutions(23)
-    trees = prefix_trees.build_prefix_trees(encoded, 23, 100)
+    trees = prefix_trees.build_prefix_trees([(encoded, 23)], 100)
     difference = np.abs(np.array(prefix_trees.step_scores(narrow, trees)[5]) - prefix_trees.step_scores(full, trees)[5])
     assert difference.max() > 0.05
 
@@ -226,7 +226,7 @@ def test_two_logits_are_read_as_their_difference(name, tmp_path):
     scorer = Scorer([saved(model, tmp_path)], "reward", 100)
     encoded = scorer.encode(QUESTION, STEPS)
     logits = plain_logits(model, list(encoded.tokens))[list(encoded.step_ends)]
-    assert scorer(QUESTION, [STEPS])[0][0] == pytest.approx((logits[:, 1] - logits[:, 0]).tolist(), abs=1e-4)
+    assert scorer([(QUESTION, [STEPS])])[0][0] == pytest.approx((logits[:, 1] - logits[:, 0]).tolist(), abs=1e-4)
 
 
 def test_three_logits_are_refused(tmp_path):
@@ -244,7 +244,7 @@ def test_a_backbone_is_trained_and_scores_as_the_checkpoint_alone(name, train_ve
     scorer = Scorer([out], "reward", 100)
     encoded = scorer.encode(QUESTION, STEPS)
     expected = plain_logits(alone, list(encoded.tokens))[list(encoded.step_ends), 0].tolist()
-    assert scorer(QUESTION, [STEPS])[0][0] == pytest.approx(expected, abs=1e-4)
+    assert scorer([(QUESTION, [STEPS])])[0][0] == pytest.approx(expected, abs=1e-4)
 
 
 # ---------------------------------------------------------------- refusals

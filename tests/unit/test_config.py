@@ -17,7 +17,7 @@ from pqm.workflow.checks import faults
 
 ITEMS = ("questions", "pretraining", "policies", "backbones", "rollouts", "solutions", "annotated", "labels", "runs")
 ALONE = ("training", "evaluation", "results", "resources", "assumptions")  # sections without items
-VALUES = {"device", "precision"}
+VALUES = {"arithmetic", "device", "precision"}
 ROLLOUTS = {"samples": 4, "temperature": 0.7, "max_new_tokens": 8, "questions_per_batch": 2, "seed": 1, "threads": 1}
 NUMBERS = count()  # files that hypothesis writes
 

@@ -31,7 +31,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.losses.common.steps import IGNORED
 from pqm.models.devices import claim
-from pqm.models.prefix_trees import Encoded
+from pqm.models.encoded import Encoded
 from pqm.models.sampling import transformers_engine
 from pqm.rollouts.sample import make_rollouts
 from pqm.study.rollouts import RolloutsConfig
@@ -131,12 +131,12 @@ def test_parts_contain_every_tree_and_solution_once() -> None:
     assert len(trees) == 5
     for count in (1, 2, 3, 5, 8):
         cut = parts(trees, count)
-        sizes = [len(part.trees) for part in cut]
+        sizes = [len(part.row.trees) for part in cut]
         assert len(cut) == count and min(sizes) >= 1 and max(sizes) - min(sizes) <= 1 and sum(sizes) == max(5, count)
         found = []
         for part in cut:
-            assert part.tokens.shape == part.positions.shape == (1, sum(len(one.tree.tokens) for one in part.trees))
-            ends = part.tokens[0, part.step_ends].tolist()
+            assert part.row.tokens.shape == part.row.positions.shape == (1, sum(len(tree.tokens) for tree in part.row.trees))
+            ends = part.row.tokens[0, part.step_ends].tolist()
             found += [(label, *tokens) for (label, _), tokens in zip(part.labels.tolist(), ends) if label != IGNORED]
         assert sorted(found) == [(float(place), 7, 8 + place) for place in range(8)]
 
@@ -226,7 +226,7 @@ def full_above(trees: int, function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of a model and a batch, on a device with memory for so many trees."""
 
     def call(model: Any, batch: LabelledRow) -> Any:
-        if len(batch.trees) > trees:
+        if len(batch.row.trees) > trees:
             out_of_memory()
         return function(model, batch)
 
@@ -295,7 +295,7 @@ def test_scoring_in_smaller_batches_gives_the_same_scores(
         return score(scorer, tables.questions, [tables.rollouts], ShardCache(tmp_path / name, "evaluate", OUT, [], []))[0][0]
 
     whole = scores("whole")
-    monkeypatch.setattr(scores_stage, "step_scores", calls(calls(scores_stage.step_scores, 2, out_of_memory), 4, out_of_memory))
+    monkeypatch.setattr(scores_stage, "step_scores", calls(calls(scores_stage.step_scores, 1, out_of_memory), 2, out_of_memory))
     halves = scores("halves")
     said = capsys.readouterr().err
     assert "continuing with batches of 128 tokens" in said and "batches of 64 tokens" in said

@@ -248,7 +248,7 @@ def test_converted_checkpoints_score_as_before(tmp_path, backbone, layout, templ
     folder, theirs, tokenizer = backbone
     convert(saved(theirs.state_dict(), tmp_path / "weights", layout), folder, template, tmp_path / "ours")
     scorer = Scorer([tmp_path / "ours"], "reward", 512)
-    found = scorer(QUESTION, [split_numbered_steps(text) for text in SOLUTIONS])[0]
+    found = scorer([(QUESTION, [split_numbered_steps(text) for text in SOLUTIONS])])[0]
     for text, scores in zip(SOLUTIONS, found):
         expected = their_scores(theirs, tokenizer, TEMPLATES[template], text)
         assert len(expected) == len(split_numbered_steps(text))
@@ -270,7 +270,7 @@ def test_backbones_with_other_names_of_heads_are_converted(tmp_path, backbone, n
     tokenizer.save_pretrained(tmp_path / "backbone")
     theirs = WithValueHead(model).eval()
     convert(saved(theirs.state_dict(), tmp_path / "weights", "file"), tmp_path / "backbone", "evaluation", tmp_path / "ours")
-    found = Scorer([tmp_path / "ours"], "reward", 512)(QUESTION, [split_numbered_steps(SOLUTIONS[0])])[0][0]
+    found = Scorer([tmp_path / "ours"], "reward", 512)([(QUESTION, [split_numbered_steps(SOLUTIONS[0])])])[0][0]
     assert found == pytest.approx(their_scores(theirs, tokenizer, TEMPLATES["evaluation"], SOLUTIONS[0]), abs=1e-4)
 
 

@@ -155,7 +155,7 @@ def test_a_loss_of_running_products_trains_a_model_whose_scores_never_rise(train
     questions = formats.read(tables.questions, formats.QUESTIONS).set_index("question_id")["question"]
     lengths = set()
     for name, group in formats.read(tables.rollouts, formats.ROLLOUTS).groupby("question_id"):
-        for scores in scorer(questions[name], [list(steps) for steps in group["steps"]])[0]:
+        for scores in scorer([(questions[name], [list(steps) for steps in group["steps"]])])[0]:
             assert scores == sorted(scores, reverse=True)
             assert aggregate(scores, "min") == aggregate(scores, "last")
             lengths.add(len(scores))

@@ -10,8 +10,9 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForTokenClassification
 
 from pqm.models import tree_attention
+from pqm.models.encoded import Encoded
 from pqm.models.packed_attention import takes_packed
-from pqm.models.prefix_trees import Encoded, build_prefix_trees, step_scores
+from pqm.models.prefix_trees import build_prefix_trees, step_scores
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, starts: Tensor, text_starts: Tensor, *sizes: int, **options: Any) -> Tensor:
@@ -37,7 +38,7 @@ def test_scores_are_those_of_padded_groups(monkeypatch: pytest.MonkeyPatch) -> N
     texts += [texts[0] + [5], texts[0] + [6, 7], [*texts[1][:1], 8]]
     prompt = [3, 4, 5]
     solutions = [Encoded(tuple(prompt + text), tuple({3, len(text) + 2})) for text in texts]
-    trees = build_prefix_trees(solutions, len(prompt), budget=40)
+    trees = build_prefix_trees([(solutions, len(prompt))], budget=40)
     padded = step_scores(model, trees)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain)
     monkeypatch.setattr(tree_attention, "takes_packed", lambda values: True)

@@ -18,8 +18,8 @@ from pqm.evaluate.scores import Scorer, score
 from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models import prefix_trees
+from pqm.models.encoded import Encoded
 from pqm.models.policy import load_policy
-from pqm.models.prefix_trees import Encoded
 from pqm.models.reward_model import Encoder, load_reward_model, reward_model, save_reward_model
 from pqm.models.sampling.batched import sample
 from pqm.models.sampling.engine import Request
@@ -74,11 +74,11 @@ def reward(folder):
 
 
 def step_scores(model, encoded, prompt, budget):
-    return prefix_trees.step_scores(model, prefix_trees.build_prefix_trees(encoded, prompt, budget))
+    return prefix_trees.step_scores(model, prefix_trees.build_prefix_trees([(encoded, prompt)], budget))
 
 
 def log_likelihoods(model, encoded, prompt, budget):
-    return prefix_trees.log_likelihoods(model, prefix_trees.build_prefix_trees(encoded, prompt, budget))
+    return prefix_trees.log_likelihoods(model, prefix_trees.build_prefix_trees([(encoded, prompt)], budget))
 
 
 def plain_scores(model, encoded):
@@ -113,6 +113,21 @@ def test_scores_are_those_of_one_by_one_reading(reward, tokenizer, form, budget)
     for found, one in zip(scores, encoded):
         assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
     assert np.ptp([score for one in scores for score in one]) > 0.01
+
+
+@pytest.mark.parametrize("budget", [1, 60, 10_000])
+def test_solutions_of_several_questions_are_read_in_one_row(reward, tokenizer, budget):
+    encoder = Encoder(tokenizer, SolutionFormat())
+    questions = [QUESTION, "dina" + QUESTION[3:], QUESTION]
+    parts = [
+        ([encoder(question, steps) for steps in SOLUTIONS[index:]], encoder.length(question, []))
+        for index, question in enumerate(questions)
+    ]
+    trees = prefix_trees.build_prefix_trees(parts, budget)
+    found = prefix_trees.step_scores(reward, trees)
+    assert (len(trees.rows) == 1) == (budget == 10_000)
+    for scores, one in zip(found, [one for solutions, _ in parts for one in solutions], strict=True):
+        assert scores == pytest.approx(plain_scores(reward, one), abs=1e-5)
 
 
 def test_scores_keep_the_order_of_the_solutions(reward, tokenizer):
@@ -182,20 +197,18 @@ def test_any_set_of_solutions_scores_as_one_by_one(reward, lists, budget):
         assert found == pytest.approx(plain_scores(reward, one), abs=1e-5)
 
 
-@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40)), min_size=1, max_size=30), st.integers(1, 300))
+@given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 40)), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_groups_have_every_token_once_and_keep_to_the_budget(sizes, budget):
+def test_groups_have_every_token_once_and_are_not_larger_than_the_row(sizes):
     pieces, end = [], 0
     for size, before in sizes:
         pieces.append(Piece(end, end + size, np.arange(before + size)))
         end += size
-    groups = group(pieces, budget)
+    groups = group(pieces)
     places = torch.cat([one.queries.flatten() for one in groups.groups])
     assert places[groups.outputs].tolist() == list(range(end))
     for one in groups.groups:
-        assert one.keys.numel() <= budget or len(one.keys) == 1
-    if budget == 1:
-        assert len(groups.groups) == len(pieces)
+        assert one.keys.numel() <= end or len(one.keys) == 1
 
 
 def test_solutions_of_different_questions_are_refused(reward, tokenizer):
@@ -367,7 +380,7 @@ def test_checkpoint_without_format_is_refused(checkpoint, tmp_path):
 def test_scorer_reads_a_checkpoint_and_scores_in_its_format(checkpoint, reward, tokenizer):
     scorer = Scorer([checkpoint], "reward", budget=60)
     encoder = Encoder(tokenizer, SolutionFormat())
-    for found, steps in zip(scorer(QUESTION, SOLUTIONS)[0], SOLUTIONS):
+    for found, steps in zip(scorer([(QUESTION, SOLUTIONS)])[0], SOLUTIONS):
         assert found == pytest.approx(plain_scores(reward, encoder(QUESTION, steps)), abs=1e-5)
 
 
@@ -375,9 +388,9 @@ def test_checkpoints_that_are_read_together_score_as_alone(checkpoint, reward, t
     other, twin = tmp_path / "seed-1", copy.deepcopy(reward)
     torch.nn.init.normal_(twin.score.weight, std=0.3)
     save_reward_model(twin, tokenizer, SolutionFormat(), other)
-    together = Scorer([checkpoint, other], "reward", budget=60)(QUESTION, SOLUTIONS)
+    together = Scorer([checkpoint, other], "reward", budget=60)([(QUESTION, SOLUTIONS)])
     for path, scores in zip((checkpoint, other), together):
-        assert scores == Scorer([path], "reward", budget=60)(QUESTION, SOLUTIONS)[0]
+        assert scores == Scorer([path], "reward", budget=60)([(QUESTION, SOLUTIONS)])[0]
     assert together[0] != together[1]
 
 
@@ -433,7 +446,7 @@ def product_checkpoint(folder, tokenizer, tmp_path_factory):
 def test_a_checkpoint_of_running_products_keeps_that_and_its_scores_never_rise(product_checkpoint, checkpoint):
     assert json.loads((product_checkpoint / "config.json").read_text())["step_scores"] == "running-product"
     assert "step_scores" not in json.loads((checkpoint / "config.json").read_text())
-    products, logits = (Scorer([path], "reward", 100)(QUESTION, SOLUTIONS)[0] for path in (product_checkpoint, checkpoint))
+    products, logits = (Scorer([path], "reward", 100)([(QUESTION, SOLUTIONS)])[0] for path in (product_checkpoint, checkpoint))
     for found, own in zip(products, logits):
         assert found == pytest.approx(prefix_trees.running_product(own), abs=1e-5)
         assert found == sorted(found, reverse=True)
@@ -447,7 +460,7 @@ def test_likelihood_scorer_gives_growing_costs_of_the_solution_alone(folder, mod
     expected = log_likelihoods(
         model, [encoder(QUESTION, steps) for steps in SOLUTIONS], len(prompt_ids(tokenizer, LONG)), budget=10_000
     )
-    for found, values in zip(scorer(QUESTION, SOLUTIONS)[0], expected):
+    for found, values in zip(scorer([(QUESTION, SOLUTIONS)])[0], expected):
         assert found == pytest.approx(values, abs=1e-3)
         assert found == sorted(found, reverse=True)
 

@@ -171,5 +171,5 @@ def test_a_sentence_piece_tokenizer_scores_and_samples(tmp_path):
     save_reward_model(model, tokenizer, SolutionFormat(), tmp_path / "reward")
     [[one]] = load_policy(tmp_path / "policy")[0].sample([Request("q", "The\n", 1)], 1.0, 8, seed=1)
     assert one.text and len(one.tokens) == one.n_tokens
-    [[scores]] = Scorer([tmp_path / "reward"], "reward", 50)("The", [["9", "The 9."]])
+    [[scores]] = Scorer([tmp_path / "reward"], "reward", 50)([("The", [["9", "The 9."]])])
     assert len(scores) == 2

@@ -20,7 +20,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache, content_hash
 from pqm.losses.common.loss import loss_of
 from pqm.losses.common.steps import IGNORED, reduce
-from pqm.models.prefix_trees import Encoded
+from pqm.models.encoded import Encoded
 from pqm.models.reward_model import Encoder, load_reward_model, reward_model
 from pqm.solution_format import SolutionFormat
 from pqm.study.runs import RunConfig
@@ -201,7 +201,7 @@ def test_epoch_contains_every_example_once_within_the_budget(shapes, budget, see
     assert in_order([one for group in groups for one in inside(group)]) == in_order(data)
     for group in groups:
         assert len(group) == 1 or sum(len(one.encoded.tokens) for one in inside(group)) <= budget
-        assert collate(group).tokens.shape == (1, sum(len(tree.tree.tokens) for tree in group))
+        assert collate(group).row.tokens.shape == (1, sum(len(tree.tree.tokens) for tree in group))
         assert collate(group).labels.shape[0] == len(inside(group))
 
 
@@ -277,12 +277,12 @@ def test_a_batch_by_hand():
     ]
     batch = collate(merged(data))
     no = IGNORED
-    assert batch.tokens.tolist() == [[5, 6, 7, 8, 9, 3, 4]]
-    assert batch.positions.tolist() == [[0, 1, 2, 3, 2, 0, 1]]
+    assert batch.row.tokens.tolist() == [[5, 6, 7, 8, 9, 3, 4]]
+    assert batch.row.positions.tolist() == [[0, 1, 2, 3, 2, 0, 1]]
     assert batch.step_ends[:, 0].tolist() == [2, 4, 4, 6] and batch.step_ends[0, 1] == 3
     assert batch.labels.tolist() == [[1.0, 0.0], [0.5, no], [0.25, no], [1.0, no]]
     sees = [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 4], [5], [5, 6]]
-    assert [row.nonzero().flatten().tolist() for row in batch.sees()] == sees
+    assert [row.nonzero().flatten().tolist() for row in batch.row.sees()] == sees
 
 
 def test_solution_without_steps_is_left_out(tables, policy):

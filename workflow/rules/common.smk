@@ -3,6 +3,7 @@ import re
 import sys
 from pathlib import Path
 
+from pqm.arithmetic import pin
 from pqm.errors import PqmError
 from pqm.io.published_files import source_file
 from pqm.models.devices import JOBS_PER_GPU, visible
@@ -43,6 +44,8 @@ if "STUDY" not in globals():
             workflow.register_resource("gpu", gpus * JOBS_PER_GPU)
 
 
+if STUDY.arithmetic == "pinned":
+    pin()
 LAYOUT = Layout.of(STUDY_NAME)
 PLAN = Plan(STUDY, LAYOUT)
 EVALUATION = STUDY.evaluation

@@ -58,7 +58,7 @@ for run in STUDY.runs:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings=[],
+            settings=["precision", "arithmetic"],
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,
@@ -96,7 +96,7 @@ if EVALUATION:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings=[],
+            settings=["precision", "arithmetic"],
             tokens=EVALUATION.batch_tokens,
             threads=EVALUATION.threads,
             precision=STUDY.precision,
@@ -129,7 +129,7 @@ if EVALUATION:
             **asked("evaluate"),
         params:
             study=FROZEN,
-            settings=[],
+            settings=["precision", "arithmetic"],
             questions=repeated("--questions", "questions"),
             rollouts=repeated("--rollouts", "rollouts"),
             outputs=score_outputs,

@@ -49,7 +49,7 @@ rule label_set:
         **asked("labels") | {"gpu": label_gpus},
     params:
         study=FROZEN,
-        settings=["labels.{labels}", "precision"],
+        settings=["labels.{labels}", "precision", "arithmetic"],
         completer=repeated("--completer", "completer"),
         questions=labelled("questions"),
         rollouts=labelled("rollouts"),

@@ -29,7 +29,7 @@ rule pretraining:
         **asked("policies"),
     params:
         study=FROZEN,
-        settings=["pretraining.{pretraining}", "precision"],
+        settings=["pretraining.{pretraining}", "precision", "arithmetic"],
         questions=repeated("--questions", "questions"),
         start=repeated("--start", "start"),
     shell:

@@ -49,7 +49,7 @@ rule sample:
         **asked("rollouts") | {"gpu": lambda wildcards, input: 0 if input.server else STUDY.gpus("rollouts")},
     params:
         study=FROZEN,
-        settings=["rollouts.{dataset}", "precision"],
+        settings=["rollouts.{dataset}", "precision", "arithmetic"],
         server=repeated("--server", "server"),
     shell:
         on_devices(

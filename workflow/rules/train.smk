@@ -34,7 +34,7 @@ if STUDY.training:
             **asked("train"),
         params:
             study=FROZEN,
-            settings=["runs.{run},-policies,-seeds", "training,-checkpoint_every", "precision"],
+            settings=["runs.{run},-policies,-seeds", "training,-checkpoint_every", "precision", "arithmetic"],
             launcher=LAUNCHER,
         shell:
             on_devices(
@@ -64,7 +64,7 @@ if STUDY.training:
         params:
             # A training does not depend on the run's policies and on its other seeds.
             study=FROZEN,
-            settings=["runs.{run},-policies,-seeds", "training,-seeds,-checkpoint_every", "precision"],
+            settings=["runs.{run},-policies,-seeds", "training,-seeds,-checkpoint_every", "precision", "arithmetic"],
             rate=repeated("--learning-rate", "rate"),
             launcher=LAUNCHER,
         shell:

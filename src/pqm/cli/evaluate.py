@@ -47,11 +47,10 @@ def scores(
 
     The checkpoints share a tokenizer.
     """
-    import torch
-
     from pqm.evaluate.scores import Scorer, score
     from pqm.io import formats
     from pqm.io.shard_cache import ShardCache
+    from pqm.models.placement import use_threads
 
     if kind not in ("reward", "likelihood"):
         raise PqmError(f"--kind {kind}: expected reward or likelihood")
@@ -62,7 +61,7 @@ def scores(
             f"{len(checkpoints)} checkpoints, {len(questions)} --questions, {len(rollouts)} --rollouts, {len(output)} --output;"
             " expected one question table per rollout table, and one output per rollout table and checkpoint"
         )
-    torch.set_num_threads(threads)
+    use_threads(threads)
     scorer = Scorer(checkpoints, kind, batch_tokens, precision)  # type: ignore[arg-type]
     for benchmark in dict.fromkeys(questions):
         cells = [index for index, path in enumerate(questions) if path == benchmark]

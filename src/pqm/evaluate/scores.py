@@ -26,7 +26,7 @@ QUESTIONS_PER_SHARD = 25
 
 
 class Scorer:
-    """Scores the steps of a question's solutions with several checkpoints.
+    """Scores the steps of solutions with several checkpoints.
 
     Args:
         checkpoints: checkpoints with the same tokenizer and solution format.
@@ -61,13 +61,16 @@ class Scorer:
         limits = [position_limit(model) for model in self.models]
         self.limit = min((limit for limit in limits if limit is not None), default=None)
 
-    def build_prefix_trees(self, question: str, solutions: Sequence[Sequence[str]]) -> PrefixTrees:
-        """Build the prefix trees of a question's solutions, for all checkpoints."""
-        encoded = [self.encode(question, steps) for steps in solutions]
-        return build_prefix_trees(encoded, self.encode.length(question, []), self.budget)
+    def build_prefix_trees(self, questions: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> PrefixTrees:
+        """Build the prefix trees of the solutions of some questions, for all checkpoints."""
+        encoded = [
+            ([self.encode(question, steps) for steps in solutions], self.encode.length(question, []))
+            for question, solutions in questions
+        ]
+        return build_prefix_trees(encoded, self.budget)
 
-    def __call__(self, question: str, solutions: Sequence[Sequence[str]]) -> list[list[list[float]]]:
-        """The step scores of each solution, for each checkpoint.
+    def __call__(self, questions: Sequence[tuple[str, Sequence[Sequence[str]]]]) -> list[list[list[float]]]:
+        """The step scores of each solution of some questions, for each checkpoint.
 
         After an out-of-memory error, batches are half as large from then on.
 
@@ -75,7 +78,7 @@ class Scorer:
             PqmError: memory is too small for one solution.
         """
         while True:
-            trees = self.build_prefix_trees(question, solutions)
+            trees = self.build_prefix_trees(questions)
             scores = fits(lambda: [self._read(model, trees) for model in self.models])  # noqa: B023, called at once
             if scores is not None:
                 return scores
@@ -108,7 +111,7 @@ class Scorer:
 
 
 def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], cache: ShardCache) -> list[list[pd.DataFrame]]:
-    """Score the rollouts of several policies on one data set; a question's solutions by all policies are read together.
+    """Score the rollouts of several policies on one data set; a question's solutions by all policies are merged.
 
     Args:
         questions: the question table.
@@ -133,11 +136,13 @@ def score(scorer: Scorer, questions: Path, rollouts: Sequence[Path], cache: Shar
     groups = list(samples.groupby("question_id", sort=True))
 
     def rows(shard: list[tuple[str, pd.DataFrame]]) -> list[dict[str, Any]]:
+        found = scorer([(texts[name], list(group["steps"])) for name, group in shard])
+        together = pd.concat([group for _, group in shard])
+        owners = list(zip(together["table"], together["question_id"], together["sample_id"]))
         return [
             {"by": by, "table": table, "question_id": name, "sample_id": sample, "step_scores": scores, "checkpoint": checkpoint}
-            for name, group in shard
-            for by, (checkpoint, values) in enumerate(zip(scorer.names, scorer(texts[name], list(group["steps"]))))
-            for table, sample, scores in zip(group["table"], group["sample_id"], values)
+            for by, (checkpoint, values) in enumerate(zip(scorer.names, found))
+            for (table, name, sample), scores in zip(owners, values, strict=True)
         ]
 
     shards = [groups[start : start + QUESTIONS_PER_SHARD] for start in range(0, len(groups), QUESTIONS_PER_SHARD)]

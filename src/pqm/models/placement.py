@@ -8,8 +8,17 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from pqm.arithmetic import pinned
+
 if TYPE_CHECKING:
     from pqm.study.settings import Precision
+
+
+def use_threads(threads: int) -> None:
+    """Set the number of threads of this process. With pinned arithmetic, attention is computed by plain matrix products."""
+    torch.set_num_threads(threads)
+    if pinned():
+        torch.backends.cuda.enable_flash_sdp(False)  # also of the CPU's attention; its bytes differ between processors
 
 
 def place(model: PreTrainedModel) -> PreTrainedModel:

@@ -1,7 +1,7 @@
-"""Step scores of many solutions of one question, reading shared tokens once.
+"""Step scores of many solutions, reading tokens shared by solutions of one question once.
 
-The solutions are merged into trees of tokens (prefix trees). A tree is read as one row of tokens, after the question. A token attends
-only to the question and to its ancestors, so the result is the same as for reading each solution alone.
+The solutions of a question are merged into trees of tokens (prefix trees), with the question as the trunk. Trees are read one after
+the other, as one row of tokens. A token attends only to its ancestors, so the result is the same as for reading each solution alone.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,163 +15,161 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pqm.models.architecture import layer_windows, masks_by_layer, text_config
+from pqm.models.encoded import Encoded
 from pqm.models.last_layer import only_at
 from pqm.models.packed_attention import Piece
 from pqm.models.step_head import head, step_logits
-from pqm.models.tree_attention import Groups, group, takes_attention, tree_attention
+from pqm.models.tree_attention import takes_attention, tree_attention
 
-
-@dataclass(frozen=True)
-class Encoded:
-    """The tokens of a question and solution, and the position of each step's end."""
-
-    tokens: tuple[int, ...]
-    step_ends: tuple[int, ...]
+LOGITS_AT_ONCE = 2**28  # numbers; so that a large vocabulary needs no more memory than the layers
 
 
 @dataclass
 class PrefixTree:
-    """Solutions merged by their common prefixes. Node 0 is the question's last token; token i is node i + 1."""
+    """Solutions merged by their common prefixes.
+
+    Attributes:
+        tokens: each after its parent.
+        parents: the token before each token, or -1 for the first.
+        depths: the position of each token in its text.
+        paths: the place of each token of each solution.
+    """
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
     paths: dict[Encoded, list[int]] = field(default_factory=dict)
-    """The node of each token of each solution, without the question."""
 
     def shared(self, tokens: Sequence[int]) -> list[int]:
         """The path of the common prefix of `tokens` and the newest solution."""
         newest = next(reversed(self.paths.values()), [])
         length = 0
-        for node, token in zip(newest, tokens):
-            if self.tokens[node - 1] != token:
+        for place, token in zip(newest, tokens):
+            if self.tokens[place] != token:
                 break
             length += 1
         return newest[:length]
 
-    def add(self, solution: Encoded, tokens: Sequence[int]) -> None:
+    def add(self, solution: Encoded) -> None:
         """Add a solution. Solutions must be added in sorted order of their tokens."""
-        path = self.shared(tokens)
+        path = self.shared(solution.tokens)
         depth, before = len(path), len(self.tokens)
-        added = range(before + 1, before + 1 + len(tokens) - depth)
-        self.parents += [path[-1] if path else 0, *added][: len(added)]
-        self.tokens += tokens[depth:]
-        self.depths += range(depth, len(tokens))
+        added = range(before, before + len(solution.tokens) - depth)
+        self.parents += [path[-1] if path else -1, *added][: len(added)]
+        self.tokens += solution.tokens[depth:]
+        self.depths += range(depth, len(solution.tokens))
         path += added
         self.paths[solution] = path
 
-    def pieces(self, start: int, question: Sequence[int] = ()) -> list[Piece]:
-        """The tokens that each solution adds, in a row of tokens.
-
-        Args:
-            start: the place of node 1 in the row.
-            question: the places of the question's tokens, if they are no nodes of the tree.
-        """
+    def pieces(self, start: int) -> list[Piece]:
+        """The tokens that each solution adds, in a row of tokens where the tree begins at `start`."""
         pieces, end = [], start
         for path in self.paths.values():
-            places = np.array(path, dtype=np.int64) + start - 1
+            places = np.array(path, dtype=np.int64) + start
             if len(places) and places[-1] >= end:
-                pieces.append(Piece(end, int(places[-1]) + 1, np.concatenate([np.array(question, dtype=np.int64), places])))
+                pieces.append(Piece(end, int(places[-1]) + 1, places))
                 end = pieces[-1].end
         return pieces
 
     def sees(self) -> Tensor:
-        """Whether a node (row) attends to a node (column): itself and its ancestors. Shape [nodes, nodes]."""
+        """Whether a token (row) attends to a token (column): itself and its ancestors. Shape [tokens, tokens]."""
         sees = torch.eye(len(self.tokens), dtype=torch.bool)
         rows = sees.numpy()
-        for node, parent in enumerate(self.parents):
-            if parent:
-                rows[node] |= rows[parent - 1]
+        for place, parent in enumerate(self.parents):
+            if parent >= 0:
+                rows[place] |= rows[parent]
         return sees
 
 
 @dataclass(frozen=True)
 class Row:
-    """Tokens that are read together as one row.
+    """Trees one after the other, read as one row of tokens.
 
     Attributes:
+        trees: the trees.
+        starts: the place in the row of each tree's first token.
         tokens, positions: shape [1, tokens].
-        groups: what attends together.
+        pieces: what attends together.
         ends: the places of all step ends, each once.
     """
 
+    trees: Sequence[PrefixTree]
+    starts: Sequence[int]
     tokens: Tensor
     positions: Tensor
-    groups: Groups
+    pieces: Sequence[Piece]
     ends: Tensor
 
     def sees(self) -> Tensor:
         """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
-        raise NotImplementedError
+        return torch.block_diag(*(tree.sees() for tree in self.trees))
 
 
-@dataclass(frozen=True)
-class TreeRow(Row):
-    """A tree after its question."""
-
-    tree: PrefixTree
-
-    def sees(self) -> Tensor:
-        """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
-        length = self.tokens.shape[1]
-        prompt = length - len(self.tree.tokens)
-        sees = torch.ones(length, length, dtype=torch.bool).tril()
-        sees[prompt:, prompt:] = self.tree.sees()
-        return sees
+def row_of(trees: Sequence[PrefixTree]) -> Row:
+    """Put trees one after the other."""
+    starts = np.cumsum([0, *(len(tree.tokens) for tree in trees)]).tolist()[:-1]
+    ends = {start + path[end] for start, tree in zip(starts, trees) for one, path in tree.paths.items() for end in one.step_ends}
+    return Row(
+        trees,
+        starts,
+        torch.tensor([[token for tree in trees for token in tree.tokens]]),
+        torch.tensor([[depth for tree in trees for depth in tree.depths]]),
+        [piece for start, tree in zip(starts, trees) for piece in tree.pieces(start)],
+        torch.tensor(sorted(ends)),
+    )
 
 
 @dataclass(frozen=True)
 class PrefixTrees:
-    """All solutions of one question, for any model with the same tokenizer.
+    """All solutions of some questions, for any model with the same tokenizer.
 
     Attributes:
         solutions: in the given order, with duplicates; those without steps are in no tree.
-        prompt: the question's tokens.
         rows: the trees.
+        prompts: the number of tokens of the question of each tree of each row.
     """
 
     solutions: Sequence[Encoded]
-    prompt: tuple[int, ...]
-    rows: list[TreeRow]
+    rows: list[Row]
+    prompts: list[list[int]]
 
 
-def build_prefix_trees(solutions: Sequence[Encoded], prompt_tokens: int, budget: int) -> PrefixTrees:
-    """Build the prefix trees of one question's solutions.
+def build_prefix_trees(questions: Sequence[tuple[Sequence[Encoded], int]], budget: int) -> PrefixTrees:
+    """Build the prefix trees of the solutions of some questions.
 
     Args:
-        solutions: solutions of one question, each with the question as its first `prompt_tokens` tokens.
+        questions: the solutions of each question, and how many of their first tokens are the question.
         budget: most tokens per row; a row contains at least one solution.
 
     Raises:
-        ValueError: the solutions have different prompts.
+        ValueError: solutions of one question have different prompts.
     """
-    unique = [solution for solution in dict.fromkeys(solutions) if solution.step_ends]
-    if not unique:
-        return PrefixTrees(solutions, (), [])
-    prompt = unique[0].tokens[:prompt_tokens]
-    if any(solution.tokens[:prompt_tokens] != prompt for solution in unique):
+    rows: list[list[PrefixTree]] = []
+    prompts: list[list[int]] = []
+    room = 0
+    for solutions, prompt in questions:
+        for tree in _trees(solutions, prompt, budget):
+            if len(tree.tokens) > room or not rows:
+                rows.append([])
+                prompts.append([])
+                room = budget
+            rows[-1].append(tree)
+            prompts[-1].append(prompt)
+            room -= len(tree.tokens)
+    everything = [solution for solutions, _ in questions for solution in solutions]
+    return PrefixTrees(everything, [row_of(trees) for trees in rows], prompts)
+
+
+def _trees(solutions: Sequence[Encoded], prompt: int, size: int) -> list[PrefixTree]:
+    unique = sorted((one for one in dict.fromkeys(solutions) if one.step_ends), key=lambda one: one.tokens)
+    if any(solution.tokens[:prompt] != unique[0].tokens[:prompt] for solution in unique):
         raise ValueError("the solutions do not answer the same question; expected one common prompt")
-    trees = _trees(unique, prompt_tokens, budget - prompt_tokens)
-    return PrefixTrees(solutions, prompt, [_row(tree, prompt, budget) for tree in trees])
-
-
-def _trees(solutions: Sequence[Encoded], prompt_tokens: int, size: int) -> list[PrefixTree]:
-    trees = [PrefixTree()]
-    for solution in sorted(solutions, key=lambda solution: solution.tokens):
-        tokens = solution.tokens[prompt_tokens:]
-        if trees[-1].tokens and len(trees[-1].tokens) + len(tokens) - len(trees[-1].shared(tokens)) > size:
+    trees: list[PrefixTree] = []
+    for one in unique:
+        if not trees or len(trees[-1].tokens) + len(one.tokens) - len(trees[-1].shared(one.tokens)) > size:
             trees.append(PrefixTree())
-        trees[-1].add(solution, tokens)
+        trees[-1].add(one)
     return trees
-
-
-def _row(tree: PrefixTree, prompt: tuple[int, ...], budget: int) -> TreeRow:
-    length = len(prompt)
-    pieces = [Piece(0, length, np.arange(length)), *tree.pieces(length, range(length))]
-    tokens = torch.tensor([[*prompt, *tree.tokens]])
-    positions = torch.cat([torch.arange(length), torch.tensor(tree.depths, dtype=torch.long) + length]).unsqueeze(0)
-    ends = {length - 1 + path[end - length] for solution, path in tree.paths.items() for end in solution.step_ends}
-    return TreeRow(tokens, positions, group(pieces, budget), torch.tensor(sorted(ends)), tree)
 
 
 @contextmanager
@@ -180,7 +178,7 @@ def reading(model: PreTrainedModel, row: Row, ends_only: bool) -> Iterator[None]
 
     Layers that are computed again for a backward pass (activation checkpointing) need it, too.
     """
-    with tree_attention(model, row.groups), only_at(model, row.ends if ends_only else None):
+    with tree_attention(model, row.pieces), only_at(model, row.ends if ends_only else None):
         yield
 
 
@@ -201,14 +199,14 @@ def read_row(model: PreTrainedModel, row: Row, ends_only: bool) -> Tensor:
     return cast(Tensor, output.last_hidden_state[0])
 
 
-def read_trees(model: PreTrainedModel, trees: PrefixTrees, ends_only: bool) -> Iterator[tuple[PrefixTree, Tensor]]:
-    """Each tree with the last hidden states of its nodes, the question's last token first; shape [1 + tokens, hidden].
+def read_rows(model: PreTrainedModel, trees: PrefixTrees, ends_only: bool) -> Iterator[tuple[Row, Tensor]]:
+    """Each row with the last hidden states of its tokens, shape [tokens, hidden].
 
     Args:
         ends_only: see `read_row`.
     """
     for row in trees.rows:
-        yield row.tree, read_row(model, row, ends_only)[len(trees.prompt) - 1 :]
+        yield row, read_row(model, row, ends_only)
 
 
 def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
@@ -222,10 +220,13 @@ def score_outputs(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def step_scores(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The step scores of each solution: logits, or running products if the checkpoint's config sets them."""
     scores: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in read_trees(model, trees, ends_only=True):
-        values = step_logits(score_outputs(model, hidden).float()).tolist()
-        for solution, path in tree.paths.items():
-            scores[solution] = [values[path[end - len(trees.prompt)]] for end in solution.step_ends]
+    for row, hidden in read_rows(model, trees, ends_only=True):
+        values = dict(
+            zip(row.ends.tolist(), step_logits(score_outputs(model, hidden[row.ends.to(hidden.device)]).float()).tolist())
+        )
+        for start, tree in zip(row.starts, row.trees):
+            for solution, path in tree.paths.items():
+                scores[solution] = [values[start + path[end]] for end in solution.step_ends]
     if getattr(model.config, "step_scores", "logit") == "running-product":
         scores = {solution: running_product(logits) for solution, logits in scores.items()}
     return [scores[solution] for solution in trees.solutions]
@@ -248,11 +249,22 @@ def token_logits(model: PreTrainedModel, hidden: Tensor) -> Tensor:
 def log_likelihoods(model: PreTrainedModel, trees: PrefixTrees) -> list[list[float]]:
     """The log likelihood of each solution up to the end of each step under a language model, given the prompt."""
     sums: dict[Encoded, list[float]] = {solution: [] for solution in trees.solutions}
-    for tree, hidden in read_trees(model, trees, ends_only=False):
-        logits = token_logits(model, hidden[tree.parents])
-        gains = torch.log_softmax(logits, dim=-1).gather(1, torch.tensor(tree.tokens, device=logits.device).unsqueeze(1))
-        nodes = gains.squeeze(1).double().cpu()
-        for solution, path in tree.paths.items():
-            row = nodes[torch.tensor(path) - 1].cumsum(dim=0).tolist()
-            sums[solution] = [row[end - len(trees.prompt)] for end in solution.step_ends]
+    for (row, hidden), prompts in zip(read_rows(model, trees, ends_only=False), trees.prompts):
+        for start, tree, prompt in zip(row.starts, row.trees, prompts):
+            gains = _gains(model, hidden[start : start + len(tree.tokens)], tree)
+            for solution, path in tree.paths.items():
+                so_far = gains[path[prompt:]].cumsum().tolist()
+                sums[solution] = [so_far[end - prompt] for end in solution.step_ends]
     return [sums[solution] for solution in trees.solutions]
+
+
+def _gains(model: PreTrainedModel, hidden: Tensor, tree: PrefixTree) -> np.ndarray:
+    """The log probability of each token of a tree, shape [tokens]; 0 for the first, which is not predicted."""
+    parents, tokens = (torch.tensor(one[1:], device=hidden.device) for one in (tree.parents, tree.tokens))
+    gains = [
+        torch.log_softmax(token_logits(model, hidden[before]), dim=-1).gather(1, wanted.unsqueeze(1)).squeeze(1)
+        for before, wanted in zip(
+            *(one.split(max(1, LOGITS_AT_ONCE // text_config(model).vocab_size)) for one in (parents, tokens))
+        )
+    ]
+    return np.concatenate([np.zeros(1), *(one.double().cpu().numpy() for one in gains)])

@@ -22,8 +22,8 @@ from transformers.utils import logging
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
+from pqm.models.encoded import Encoded
 from pqm.models.placement import lower_states
-from pqm.models.prefix_trees import Encoded
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.step_head import head
 from pqm.models.tokenizing import token_ids

@@ -47,22 +47,20 @@ class Groups:
     """All pieces of a row.
 
     Attributes:
-        pieces: the pieces themselves.
         outputs: the place of each token of the row in the outputs of all groups, shape [tokens].
     """
 
-    pieces: Sequence[Piece]
     groups: list[Group]
     outputs: Tensor
 
 
-def group(pieces: Sequence[Piece], budget: int) -> Groups:
-    """Put pieces of similar size together.
+def group(pieces: Sequence[Piece]) -> Groups:
+    """Put pieces of similar size together. The texts of several pieces have at most as many tokens as the row.
 
     Args:
         pieces: pieces that contain each token of the row once.
-        budget: most tokens of the texts in a group; a group contains at least one piece.
     """
+    budget = sum(piece.size for piece in pieces)
     groups: list[list[Piece]] = []
     widest = 0
     for piece in sorted(pieces, key=lambda piece: (-piece.size, -len(piece.text))):
@@ -73,12 +71,12 @@ def group(pieces: Sequence[Piece], budget: int) -> Groups:
         else:
             groups.append([piece])
             widest = len(piece.text)
-    outputs, before = np.zeros(sum(piece.size for piece in pieces), dtype=np.int64), 0
+    outputs, before = np.zeros(budget, dtype=np.int64), 0
     for together in groups:
         for row, piece in enumerate(together):
             outputs[piece.start : piece.end] = np.arange(piece.size) + before + row * together[0].size
         before += len(together) * together[0].size
-    return Groups(pieces, [_group(together) for together in groups], torch.from_numpy(outputs))
+    return Groups([_group(together) for together in groups], torch.from_numpy(outputs))
 
 
 def _group(pieces: Sequence[Piece]) -> Group:
@@ -93,11 +91,13 @@ def _group(pieces: Sequence[Piece]) -> Group:
 
 @dataclass(frozen=True)
 class _Padded:
-    """The groups on the model's device: places in the row, see `Group` and `Groups`, and the masks of each group."""
+    """The groups on the model's device: places in the row, see `Group` and `Groups`, and shapes and masks of each group."""
 
     queries: Tensor
     keys: Tensor
     outputs: Tensor
+    query_shapes: list[torch.Size]
+    key_shapes: list[torch.Size]
     masks: list[Tensor | dict[str, Tensor]]
 
 
@@ -106,12 +106,12 @@ class TreeAttention:
 
     Args:
         model: the model.
-        groups: the pieces of the row.
+        pieces: the pieces of the row.
     """
 
-    def __init__(self, model: PreTrainedModel, groups: Groups) -> None:
+    def __init__(self, model: PreTrainedModel, pieces: Sequence[Piece]) -> None:
         config = text_config(model)
-        self._groups, self._windows = groups, layer_windows(model)
+        self._pieces, self._windows = pieces, layer_windows(model)
         self._device, self._dtype = model.device, model.dtype
         self._own: str = config._attn_implementation
         self._kinds: Sequence[str] = get_layer_types_and_kwargs(config)[0]
@@ -125,8 +125,8 @@ class TreeAttention:
         if self._own == "sdpa":
             key, value = (one.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for one in (key, value))
         padded = self._padded
-        queries = self._rows(query, padded.queries, [one.queries.shape for one in self._groups.groups])
-        keys, values = (self._rows(one, padded.keys, [one.keys.shape for one in self._groups.groups]) for one in (key, value))
+        queries = self._rows(query, padded.queries, padded.query_shapes)
+        keys, values = (self._rows(one, padded.keys, padded.key_shapes) for one in (key, value))
         outputs = []
         for q, k, v, masks in zip(queries, keys, values, padded.masks):
             mask = masks if isinstance(masks, Tensor) else masks[self._kinds[module.layer_idx]]
@@ -139,16 +139,17 @@ class TreeAttention:
 
     @cached_property
     def _packed(self) -> PackedAttention:
-        return PackedAttention(self._groups.pieces, self._device)
+        return PackedAttention(self._pieces, self._device)
 
     @cached_property
     def _padded(self) -> _Padded:
+        found = group(self._pieces)
         queries, keys = (
-            torch.cat([getattr(one, name).flatten() for one in self._groups.groups]).to(self._device)
-            for name in ("queries", "keys")
+            torch.cat([getattr(one, name).flatten() for one in found.groups]).to(self._device) for name in ("queries", "keys")
         )
-        masks = [self._mask(one) for one in self._groups.groups]
-        return _Padded(queries, keys, self._groups.outputs.to(self._device), masks)
+        query_shapes, key_shapes = ([getattr(one, name).shape for one in found.groups] for name in ("queries", "keys"))
+        masks = [self._mask(one) for one in found.groups]
+        return _Padded(queries, keys, found.outputs.to(self._device), query_shapes, key_shapes, masks)
 
     def _mask(self, one: Group) -> Tensor | dict[str, Tensor]:
         """Padding after a text has later positions than the piece. Padding after a piece is computed and then left out."""
@@ -171,7 +172,7 @@ def takes_attention(model: PreTrainedModel) -> bool:
 
 
 @contextmanager
-def tree_attention(model: PreTrainedModel, groups: Groups) -> Iterator[None]:
+def tree_attention(model: PreTrainedModel, pieces: Sequence[Piece]) -> Iterator[None]:
     """Let a model read the pieces of a row, each with its own text only; no change for a model that does so already.
 
     Layers that are computed again for a backward pass (activation checkpointing) need it, too.
@@ -180,7 +181,7 @@ def tree_attention(model: PreTrainedModel, groups: Groups) -> Iterator[None]:
     if own == NAME or not takes_attention(model):
         yield
         return
-    AttentionInterface.register(NAME, TreeAttention(model, groups))
+    AttentionInterface.register(NAME, TreeAttention(model, pieces))
     model.config._attn_implementation = NAME
     try:
         yield

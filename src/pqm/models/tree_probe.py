@@ -8,7 +8,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from pqm.models.architecture import FAILURES, narrow_windows, reason, refusal, text_config
-from pqm.models.prefix_trees import Encoded, build_prefix_trees, read_trees
+from pqm.models.encoded import Encoded
+from pqm.models.prefix_trees import build_prefix_trees, read_rows
 
 PROMPT = (7, 8, 9, 10)
 SOLUTIONS = ((11, 12, 13, 14, 15), (11, 12, 16, 17), (18, 19))
@@ -28,15 +29,15 @@ def expect_trees_read_right(model: PreTrainedModel, folder: Path, outputs: Calla
     """
     size = text_config(model).vocab_size
     texts = [tuple(token % size for token in PROMPT + solution) for solution in SOLUTIONS]
-    trees = build_prefix_trees([Encoded(text, (len(text) - 1,)) for text in texts], len(PROMPT), budget=100)
+    trees = build_prefix_trees([([Encoded(text, (len(text) - 1,)) for text in texts], len(PROMPT))], budget=100)
     try:
         with narrow_windows(model):
             alone = {text: _plain(model, text) for text in texts}
             right = all(_near(outputs(model, hidden), logits) for hidden, logits in alone.values()) and all(
-                _near(hidden[[0, *path]][places], alone[solution.tokens][0][len(PROMPT) - 1 :][places])
+                _near(hidden[path][places], alone[solution.tokens][0][places])
                 for ends_only, places in ((False, slice(None)), (True, slice(-1, None)))
-                for tree, hidden in read_trees(model, trees, ends_only)
-                for solution, path in tree.paths.items()
+                for row, hidden in read_rows(model, trees, ends_only)
+                for solution, path in row.trees[0].paths.items()
             )
     except torch.OutOfMemoryError:
         raise

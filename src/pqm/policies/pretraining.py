@@ -21,7 +21,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache
 from pqm.models.error_detection_heads import HEADS, ErrorDetectionHeads
 from pqm.models.llama import fresh_llama
-from pqm.models.placement import lower_states
+from pqm.models.placement import lower_states, use_threads
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.throughput import Throughput
 from pqm.policies.pretraining_loss import pretraining_loss
@@ -70,7 +70,7 @@ class Pretrainer:
         cache: ShardCache,
         precision: Precision = "fp32",
     ) -> None:
-        torch.set_num_threads(config.threads)
+        use_threads(config.threads)
         for name in (*config.excluded, config.validation):
             if name not in questions:
                 raise PqmError(f"the settings need the data set {name!r}; pass its table with --questions")

@@ -33,6 +33,11 @@ class StudyConfig(Settings):
         description="Precision of the models. With `bf16` they sample and score in bfloat16, and train in mixed precision: their"
         " weights, losses and heads stay in float32.",
     )
+    arithmetic: Literal["native", "pinned"] = Field(
+        "native",
+        description="With `pinned`, jobs on a CPU use kernels for AVX2 and plain attention, so that other processors give the same"
+        " bytes. With `native` each library uses the fastest kernels of the processor.",
+    )
     questions: dict[Name, QuestionsConfig] = Field({}, description="Data sets of questions.")
     pretraining: dict[Name, PretrainingConfig] = Field({}, description="Language models trained from scratch.")
     policies: dict[Name, PolicyConfig] = Field({}, description="Models that sample solutions.")

@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 
 from pqm.errors import PqmError, shortened
 from pqm.losses.common.steps import IGNORED
-from pqm.models.prefix_trees import Encoded, PrefixTree, Row, read_row, score_outputs
-from pqm.models.tree_attention import group
+from pqm.models.encoded import Encoded
+from pqm.models.prefix_trees import PrefixTree, Row, read_row, row_of, score_outputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,22 +55,18 @@ class LabelledTree:
 
 
 @dataclass(frozen=True)
-class LabelledRow(Row):
-    """Trees one after the other, and their solutions.
+class LabelledRow:
+    """A row of trees and its labels.
 
     Attributes:
-        trees: the trees.
+        row: the trees.
         step_ends: the place in the row of each step's end, shape [solutions, steps].
         labels: shape [solutions, steps]; `IGNORED` if there is no step.
     """
 
-    trees: Sequence[LabelledTree]
+    row: Row
     step_ends: Tensor
     labels: Tensor
-
-    def sees(self) -> Tensor:
-        """Whether a token (row) attends to a token (column), shape [tokens, tokens]."""
-        return torch.block_diag(*(labelled.tree.sees() for labelled in self.trees))
 
 
 def examples(labels: pd.DataFrame, encoder: Encoder, targets: str) -> list[TrainingExample]:
@@ -116,7 +112,7 @@ def labelled_trees(data: Sequence[TrainingExample], budget: int) -> list[Labelle
         for one in solutions:
             if trees[-1].examples and trees[-1].size + len(one.encoded.tokens) > budget * LARGEST_SHARE:
                 trees.append(LabelledTree(PrefixTree(), []))
-            trees[-1].tree.add(one.encoded, one.encoded.tokens)
+            trees[-1].tree.add(one.encoded)
             trees[-1].examples.append(one)
     return trees
 
@@ -136,24 +132,21 @@ def batches(trees: Sequence[LabelledTree], budget: int, random: np.random.Genera
 
 def collate(trees: Sequence[LabelledTree]) -> LabelledRow:
     """Combine trees into a batch."""
-    starts = np.cumsum([0, *(len(labelled.tree.tokens) for labelled in trees)])
-    pieces = [piece for start, labelled in zip(starts, trees) for piece in labelled.tree.pieces(int(start))]
-    owners = [(start, labelled.tree, one) for start, labelled in zip(starts, trees) for one in labelled.examples]
+    row = row_of([labelled.tree for labelled in trees])
+    owners = [(start, labelled.tree, one) for start, labelled in zip(row.starts, trees) for one in labelled.examples]
     ends = torch.zeros(len(owners), max(len(one.labels) for _, _, one in owners), dtype=torch.long)
     labels = torch.full(ends.shape, float(IGNORED))
-    for row, (start, tree, one) in enumerate(owners):
-        nodes = tree.paths[one.encoded]
-        ends[row, : len(one.labels)] = torch.tensor([start + nodes[end] - 1 for end in one.encoded.step_ends])
-        labels[row, : len(one.labels)] = torch.tensor(one.labels)
-    tokens = torch.tensor([[token for labelled in trees for token in labelled.tree.tokens]])
-    positions = torch.tensor([[depth for labelled in trees for depth in labelled.tree.depths]])
-    return LabelledRow(tokens, positions, group(pieces, budget=tokens.shape[1]), ends.unique(), trees, ends, labels)
+    for place, (start, tree, one) in enumerate(owners):
+        path = tree.paths[one.encoded]
+        ends[place, : len(one.labels)] = torch.tensor([start + path[end] for end in one.encoded.step_ends])
+        labels[place, : len(one.labels)] = torch.tensor(one.labels)
+    return LabelledRow(row, ends, labels)
 
 
-def scores_of(model: PreTrainedModel, row: LabelledRow) -> Tensor:
+def scores_of(model: PreTrainedModel, labelled: LabelledRow) -> Tensor:
     """Step logits, shape [solutions, steps]; with dropout before the head if the model is in training mode."""
-    hidden = read_row(model, row, ends_only=True)
-    at_ends = dropout(hidden[row.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
+    hidden = read_row(model, labelled.row, ends_only=True)
+    at_ends = dropout(hidden[labelled.step_ends.to(hidden.device)], model.config.classifier_dropout, model.training)
     return score_outputs(model, at_ends).squeeze(-1)
 
 

@@ -100,7 +100,7 @@ class TrainStep:
         sums, inner = torch.zeros(2, device=accelerator.device), accelerator.unwrap_model(self.model).model
         for part in parts(batch, self.parts * processes)[accelerator.process_index :: processes]:
             labels = part.labels.to(accelerator.device)
-            with accelerator.accumulate(self.model), reading(inner, part, ends_only=True):
+            with accelerator.accumulate(self.model), reading(inner, part.row, ends_only=True):
                 total, weight = reduce(self.loss(self.model(scores_of, part), labels), labels, self.training.weighting)
                 # accelerate divides by the number of parts and takes the mean over processes, but we need sums
                 accelerator.backward(total * (self.parts * processes) / average_weight)
@@ -154,14 +154,21 @@ def validate(model: nn.Module, encoder: Encoder, held_out: pd.DataFrame, aggrega
         budget: tokens per batch.
     """
     model.eval()
+    groups = [group for _, group in held_out.groupby("question_id", sort=True)]
+    questions = [
+        (
+            [encoder(prompt, list(texts)) for prompt, texts in zip(group["prompt"], group["completions"])],
+            encoder.length(group["prompt"].iloc[0], []),
+        )
+        for group in groups
+    ]
+    scores = iter(model(step_scores, build_prefix_trees(questions, budget)))
     steps, labels, by_question = [], [], []
-    for _, group in held_out.groupby("question_id", sort=True):
-        encoded = [encoder(prompt, list(texts)) for prompt, texts in zip(group["prompt"], group["completions"])]
-        prompt_tokens = len(encoder(group["prompt"].iloc[0], []).tokens)
-        scores = model(step_scores, build_prefix_trees(encoded, prompt_tokens, budget))
-        steps += [score for one in scores for score in one]
+    for group in groups:
+        own = [next(scores) for _ in range(len(group))]
+        steps += [score for one in own for score in one]
         labels += [label for one in group["labels"] for label in one]
-        solutions = np.array([aggregate(one, aggregation) for one in scores])
+        solutions = np.array([aggregate(one, aggregation) for one in own])
         by_question.append(area_under_curve(solutions, group["correct"].to_numpy()))
     return {
         "step_auc": area_under_curve(np.array(steps), np.array(labels) >= 0.5),

@@ -18,6 +18,7 @@ from pqm.io import formats
 from pqm.io.shard_cache import ShardCache, noticing_sigterm
 from pqm.losses.common.loss import Loss, loss_of
 from pqm.models.architecture import expect_attention, position_limit
+from pqm.models.placement import use_threads
 from pqm.models.prefix_trees import score_outputs
 from pqm.models.reward_model import Encoder, reward_model, save_reward_model
 from pqm.models.tree_probe import expect_trees_read_right
@@ -115,7 +116,7 @@ class Trainer:
         cache: ShardCache,
         precision: Precision = "fp32",
     ) -> None:
-        torch.set_num_threads(training.threads)
+        use_threads(training.threads)
         self.run, self.training, self.seed, self.files, self.cache = run, training, seed, files, cache
         self.loss: Loss = loss_of(run)
         self.accelerator = accelerator_of(training, precision)

@@ -43,11 +43,11 @@ READS = {
 }
 SETTINGS = {
     "questions": ["questions"],
-    "policies": ["pretraining", "policies", "backbones", "precision"],
-    "rollouts": ["rollouts", "solutions", "annotated", "evaluation.policies", "precision"],
-    "labels": ["labels", "precision"],
-    "train": ["runs", "training", "precision"],
-    "evaluate": ["runs", "training.seeds", "evaluation", "solutions", "precision"],
+    "policies": ["pretraining", "policies", "backbones", "precision", "arithmetic"],
+    "rollouts": ["rollouts", "solutions", "annotated", "evaluation.policies", "precision", "arithmetic"],
+    "labels": ["labels", "precision", "arithmetic"],
+    "train": ["runs", "training", "precision", "arithmetic"],
+    "evaluate": ["runs", "training.seeds", "evaluation", "solutions", "precision", "arithmetic"],
     "paper": ["results", "runs", "training.seeds", "evaluation", "solutions"],
 }
 

@@ -40,6 +40,8 @@ def sample(
     Raises:
         PqmError: a prompt and `max_new_tokens` exceed the model's positions, or memory is too small for one sample.
     """
+    if not requests:
+        return []
     rows = rows or tuning(model.device).rows
     rows = min(rows, sum(request.samples for request in requests))
     samples = fits(lambda: _sample(model, tokenizer, requests, temperature, max_new_tokens, seed, rows))

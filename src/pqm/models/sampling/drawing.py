@@ -38,4 +38,4 @@ def draw(logits: Tensor, uniform: Tensor, temperature: float) -> tuple[Tensor, T
     inside = blocks.gather(1, block.unsqueeze(-1).expand(-1, 1, BLOCK)).squeeze(1).double().cumsum(dim=-1)
     place = (inside <= left * inside[:, -1:]).sum(dim=-1).clamp_(max=BLOCK - 1)
     token = (block.squeeze(1) * BLOCK + place).clamp_(max=size - 1)
-    return token, logits.gather(1, token.unsqueeze(1)).squeeze(1) - logits.logsumexp(dim=-1)
+    return token, torch.log_softmax(logits, dim=-1).gather(1, token.unsqueeze(1)).squeeze(1)

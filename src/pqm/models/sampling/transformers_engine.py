@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from pqm.errors import PqmError
 from pqm.models.architecture import expect_class
-from pqm.models.placement import convert, place
+from pqm.models.placement import convert, place, use_threads
 from pqm.models.rms_norm import use_fast_norms
 from pqm.models.sampling.batch_probe import expect_samples_right
 from pqm.models.sampling.batched import sample
@@ -30,7 +30,7 @@ class TransformersEngine:
     name = f"transformers {transformers.__version__}"
 
     def __init__(self, folder: Path, options: EngineOptions) -> None:
-        torch.set_num_threads(options.threads)
+        use_threads(options.threads)
         expect_class(AutoModelForCausalLM, AutoConfig.from_pretrained(folder), folder)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
