@@ -5,13 +5,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: tables figures all envs test test-long bench bench-load bench-gpu check remotes pull push times
+.PHONY: tables figures all rebuilds envs test test-long bench bench-load bench-gpu check remotes pull push times
 
-tables figures: $(VENV)/ready
-	snakemake --cores all --config study=$(STUDY) -- results/$@
+tables: $(VENV)/ready
+	snakemake --cores all --config study=$(STUDY) -- results/tables
+	pqm paper compare HEAD results/$(STUDY)/tables --no-judge
+
+figures: $(VENV)/ready
+	snakemake --cores all --config study=$(STUDY) -- results/figures
 
 all: $(VENV)/ready
 	snakemake --cores all --config study=$(STUDY) -- all
+
+# Build the study with N seeds of its pretrainings, and keep the tables of each. The same command goes on after an interruption.
+N := 8
+rebuilds: $(VENV)/ready
+	python -m pqm.workflow.rebuilds $(STUDY) $(N)
 
 # torch is installed first, with its dependencies: from PyPI these include the CUDA libraries, which the lock does not contain.
 # TORCH_INDEX is an additional index, so dependencies are still found on PyPI. Its build is chosen, because pip considers

@@ -73,6 +73,38 @@ def overview(output: Output, study: StudyOption, results: ResultsFolder = None) 
 
 
 @app.command()
+def compare(
+    other: Annotated[str, typer.Argument(help="Folder with the tables of another build, or a revision of git, such as HEAD.")],
+    tables: Annotated[Path, typer.Argument(help="Folder with the tables of this build.")] = Path("results/demo/tables"),
+    rebuilds: Annotated[Path | None, typer.Option(help="Folder of the rebuilds. Default: that beside the tables.")] = None,
+    judge: Annotated[bool, typer.Option(help="Exit with 1 if the builds are different.")] = True,
+) -> None:
+    """Say whether the tables of two builds are equal, or differ no more than rebuilds.
+
+    A build is different if more of its rows are outside the other's intervals than of any rebuild held against another.
+    """
+    from contextlib import nullcontext
+
+    from pqm.errors import PqmError
+    from pqm.paper.compare import committed
+    from pqm.paper.compare import compare as held_against
+
+    try:
+        with nullcontext(Path(other)) if Path(other).is_dir() else committed(other, tables) as theirs:
+            verdict = held_against(tables, theirs, rebuilds or tables.parent / "rebuilds")
+    except PqmError as error:
+        if judge:
+            raise
+        print(f"Not compared with {other}: {error}.")
+        return
+    for name, one in verdict.by_table.items():
+        print(f"{name}: {one.equal} equal, {one.within} within, {one.outside} outside, {one.missing} in one build only")
+    print(f"Compared with {other}: {verdict}.")
+    if judge and verdict.different:
+        raise typer.Exit(1)
+
+
+@app.command()
 def budget(study: StudyFile) -> None:
     """Print the estimated cost of a study.
 

@@ -33,6 +33,7 @@ NEEDS = {
     "annotated",  # solutions with human-annotated first errors, and step scores of its runs on them
     "everything",  # outputs of all stages, to count tokens, and their benchmark files
     "solutions",  # published solutions with our grades
+    "rebuilds",  # tables of rebuilds, which `make rebuilds` makes
     "reported",  # published numbers, which users fill in
 }
 OF_RUNS = {"metrics", "scores"}  # a result with one of these needs includes at least one run

@@ -39,6 +39,11 @@ class Layout:
         usual = cls.of(file.resolve().parent.name)
         return cls(str(data or usual.data), str(results or usual.results))
 
+    @property
+    def rebuilds(self) -> str:
+        """The folder with the tables of rebuilds, which have a folder each."""
+        return f"{self.results}/rebuilds"
+
     def questions(self, dataset: str) -> str:
         return f"{self.folder('questions')}/{dataset}.parquet"
 

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pqm.io.published_files import published_file
+from pqm.paper.declared import declared
 from pqm.study.layout import REPORTED, Layout, record
 from pqm.study.reading import FILE, FOLDER
 from pqm.study.study import StudyConfig
@@ -93,6 +94,8 @@ def _stages(study: StudyConfig, name: str) -> dict[str, dict[str, Any]]:
         outs = [_out(layout.folder(one), one in IN_GIT) for one in writes]
         if stage == "paper":
             deps = [REPORTED, *deps]
+            if study.results and any("rebuilds" in declared("tables", table).needs for table in study.results.tables):
+                deps.append(layout.rebuilds)
             report = bool(study.results and study.results.report)
             pages = [(layout.overview, True), *([(layout.report, False)] if report else [])]
             outs += [_out(file, in_git) for page, in_git in pages for file in (page, record(page))]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from pqm.io.published_files import source_file
 from pqm.paper.declared import declared
@@ -210,6 +211,8 @@ class Plan:
                 *(layout.questions(item.dataset) for item in study.solutions.values()),
                 *(file for item in study.solutions.values() for file in source_file(item)),
             ]
+        if need == "rebuilds":
+            return sorted(map(str, Path(layout.rebuilds).glob("*/main.csv")))
         if need == "reported":
             return [REPORTED]
         if need == "validation":
