@@ -79,9 +79,9 @@ def compare(
     rebuilds: Annotated[Path | None, typer.Option(help="Folder of the rebuilds. Default: that beside the tables.")] = None,
     judge: Annotated[bool, typer.Option(help="Exit with 1 if the builds are different.")] = True,
 ) -> None:
-    """Say whether the tables of two builds are equal, or differ no more than rebuilds.
+    """Compare the tables of two builds.
 
-    A build is different if more of its rows are outside the other's intervals than of any rebuild held against another.
+    They are equal, differ no more than rebuilds, or are different. A build is different if more of its rows are outside the other's intervals than of any rebuild held against another.
     """
     from contextlib import nullcontext
 
