@@ -226,7 +226,7 @@ FAULTS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
             (
                 "results.figures.cost",
                 "no figure 'cost'; it has assumption, best_of_n, calibration, compute, framework, label_audit, margin, q_values, "
-                "separation, theory, votes",
+                "rebuilds, separation, theory, votes",
             )
         ],
     ),
