@@ -15,7 +15,7 @@ def commands(project: Project, study: str, *targets: str) -> Iterator[list[str]]
     """The `pqm` commands for some targets, in an order in which they can run."""
     text = project.run("snakemake", "-n", "-p", "--config", f"study={study}", "--", *targets)
     jobs = re.findall(
-        r"^rule \S+:\n((?:    .*\n)*)Shell command: .*? -- (?:python -m pqm.models.devices \d+ )?pqm (.*?) > \S+ 2>&1$",
+        r"^rule \S+:\n((?:    .*\n)*)Shell command: .*? -- pqm (.*?) > \S+ 2>&1$",
         text,
         flags=re.M,
     )

@@ -262,8 +262,8 @@ def test_warnings_and_unknown_messages_are_shown(plugin: ModuleType, capsys: pyt
     ("command", "repeated"),
     [
         (
-            "exec python -m record --input a -- python -m pqm.models.devices 1 pqm train x --seed 0 > logs/a.log 2>&1",
-            "python -m pqm.models.devices 1 pqm train x --seed 0",
+            "exec python -m record --input a --gpus 1 -- pqm train x --seed 0 > logs/a.log 2>&1",
+            "pqm train x --seed 0",
         ),
         ("exec python -m pqm.models.devices 0 pqm train x > logs/a.log 2>&1", "python -m pqm.models.devices 0 pqm train x"),
         ("pqm paper real-solutions --output a 2>&1 | tee logs/a.log", "pqm paper real-solutions --output a"),

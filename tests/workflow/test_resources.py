@@ -22,10 +22,7 @@ def test_the_plan_lists_what_is_asked(project: Project) -> None:
     training = plan.split("rule reward_model:")[1].split("\n\n")[0]
     assert "gpu=2" in training and "mem_mb=64000" in training and "runtime=90" in training
     assert "exec python -m pqm.provenance record" in training
-    assert (
-        " -- python -m pqm.models.devices 2 accelerate launch --config_file config/accelerate/cpu.yaml -m pqm.cli train"
-        in training
-    )
+    assert " --gpus 2 -- accelerate launch --config_file config/accelerate/cpu.yaml -m pqm.cli train" in training
     sampling = plan.split("rule sample:")[1].split("\n\n")[0]
     assert "gpu=1" in sampling and "mem_mb" not in sampling.split("Shell")[0]
 

@@ -68,17 +68,17 @@ onstart:
 
 
 # Every value in a shell command is quoted (`:q`), because paths may contain spaces. Parameters of several words are lists.
-def recorded(command):
+def recorded(command, options=""):
     """The shell command of a job whose outputs are recorded."""
     return (
         "python -m pqm.provenance record {output.record:q} --study {params.study:q} --settings {params.settings:q}"
-        f" --inputs {{input:q}} --outputs {{output:q}} -- {command}"
+        f" --inputs {{input:q}} --outputs {{output:q}}{options} -- {command}"
     )
 
 
 def on_devices(command):
     """The same for a job with exclusive GPUs. `exec` replaces the shell, which would end at SIGTERM and take the job with it."""
-    return "exec " + recorded(f"python -m pqm.models.devices {{resources.gpu:q}} {command}")
+    return "exec " + recorded(command, " --gpus {resources.gpu:q}")
 
 
 def benchmark_file(path):

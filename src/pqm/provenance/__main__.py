@@ -23,6 +23,7 @@ def main() -> None:
     recording.add_argument("--settings", nargs="*", default=[], help="parts of the study that the outputs depend on")
     recording.add_argument("--inputs", nargs="*", default=[])
     recording.add_argument("--outputs", nargs="*", default=[])
+    recording.add_argument("--gpus", type=int, help="run the command with so many exclusive GPUs, see pqm.models.devices")
     checking = verbs.add_parser("check", help="fail if outputs are out of date")
     checking.add_argument("study")
     checking.add_argument("stage", nargs="?", help="stage to check; by default all stages")
@@ -31,7 +32,7 @@ def main() -> None:
     if asked.verb == "record":
         outputs = [path for path in asked.outputs if path != str(asked.record)]
         command = sys.argv[place + 1 :]
-        sys.exit(run_and_record(asked.record, asked.study, asked.settings, asked.inputs, outputs, command))
+        sys.exit(run_and_record(asked.record, asked.study, asked.settings, asked.inputs, outputs, command, asked.gpus))
     from pqm.provenance.check import check
     from pqm.workflow.dvc_stages import OUTPUTS
 

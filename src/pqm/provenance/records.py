@@ -86,7 +86,13 @@ def lasting(paths: Iterable[str]) -> list[str]:
 
 
 def run_and_record(
-    record: Path, study: Path, settings: Sequence[str], inputs: Sequence[str], outputs: Sequence[str], command: Sequence[str]
+    record: Path,
+    study: Path,
+    settings: Sequence[str],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    command: Sequence[str],
+    gpus: int | None = None,
 ) -> int:
     """Run a command and write its record, unless it fails.
 
@@ -94,6 +100,8 @@ def run_and_record(
         record: the file to write.
         study: the frozen study that the command reads.
         settings: names of the parts of the study that the outputs depend on, see `settings_digest`.
+        gpus: how many GPUs the command gets, see `pqm.models.devices`; None for a command that runs no model. They are not
+            recorded, because they change no result.
 
     Returns:
         The command's exit code.
@@ -103,7 +111,8 @@ def run_and_record(
         _remove_parts(Path(path))
     digests = Digests()
     before = {path: digests.of(path) for path in lasting(inputs)}
-    code = _run(command)
+    on_gpus = [] if gpus is None else [sys.executable, "-m", "pqm.models.devices", str(gpus)]
+    code = _run([*on_gpus, *command])
     if code:
         return code
     written = Record(
