@@ -65,6 +65,16 @@ def test_recording_by_the_command_line(opened):
     assert record.changes(frozen(), Digests()) == [] and opened == []  # the digests are cached
 
 
+def test_gpus_are_given_to_the_command_and_not_recorded(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    command = ["sh", "-c", "printf $CUDA_VISIBLE_DEVICES > data/x/out.txt"]
+    with_gpus = recording(*command)
+    place = with_gpus.index("--")
+    subprocess.run([*with_gpus[:place], "--gpus", "2", *with_gpus[place:]], check=True)
+    assert Path("data/x/out.txt").read_text() == "3,5" and read_record("data/x/out.record.json").command == command
+
+
 def test_recording_imports_the_standard_library_alone():
     """Every job begins here."""
     code = "import sys, pqm.provenance.__main__; print(*sys.modules)"
