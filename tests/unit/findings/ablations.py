@@ -46,10 +46,7 @@ def early_backbone(demo: Demo) -> Values | None:
 def main_backbone(demo: Demo) -> Values | None:
     lines = [curve(demo, "error-detecting", method) for method in ("bce", "pqm-zeta4")]
     likelihood = curve(demo, "error-detecting", LIKELIHOOD)
-    bce, pqm = lines
-    numbers = [bce[32], bce[64], pqm[64], likelihood[64]]
-    shape = bce.idxmax() == 32 and pqm.is_monotonic_increasing and likelihood.is_monotonic_increasing
-    return says(*map(one, numbers), when=shape)
+    return says(*(one(line[64]) for line in (*lines, likelihood)), when=likelihood.is_monotonic_increasing)
 
 
 def pqm_and_bce_from_weaker_backbones(demo: Demo) -> Values | None:
@@ -59,7 +56,7 @@ def pqm_and_bce_from_weaker_backbones(demo: Demo) -> Values | None:
         for backbone in ("early", "language-model")
     ]
     gains = [pqm["accuracy"] - bce["accuracy"] for bce, pqm in pairs]
-    return says(*between(gains, 1), when=min(gains) < 0 < max(gains) and all(map(overlap, pairs)))
+    return says(*between(gains, 1))
 
 
 def losses_agree(demo: Demo) -> Values | None:
@@ -77,11 +74,11 @@ def margins_agree(demo: Demo) -> Values | None:
         for benchmark in BENCHMARKS
     }
     values = {benchmark: {zeta: row["accuracy"] for zeta, row in part.items()} for benchmark, part in rows.items()}
-    test, perturbed = (values[benchmark] for benchmark in BENCHMARKS)
-    highest, lowest = max(perturbed, key=perturbed.__getitem__), min(perturbed, key=perturbed.__getitem__)
-    order = (max(test, key=test.__getitem__), min(test, key=test.__getitem__), highest, lowest) == (2, 0, 4, 16)
-    numbers = one(test[2]), one(test[0]), one(perturbed[4]), one(perturbed[16])
-    return says(*numbers, when=order and all(overlap(part.values()) for part in rows.values()))
+    numbers = []
+    for part in values.values():
+        for zeta in (max(part, key=part.__getitem__), min(part, key=part.__getitem__)):
+            numbers += [str(zeta), one(part[zeta])]
+    return says(*numbers, when=all(overlap(part.values()) for part in rows.values()))
 
 
 def margins_saturate(demo: Demo) -> Values | None:
@@ -102,7 +99,7 @@ def votes_and_models(demo: Demo) -> Values | None:
 def weak_votes(demo: Demo) -> Values | None:
     alone, voted = (demo.accuracy(name, ("weak", "test")) for name in ("pqm-zeta4", f"pqm-zeta4{SELF_CONSISTENCY}"))
     usual = demo.accuracy("self-consistency", ("weak", "test"))
-    return says(one(alone), one(voted), when=abs(voted - alone) < 2 and usual < 50)
+    return says(one(alone), one(voted), when=usual < 50)
 
 
 def votes_by_pqm(demo: Demo) -> Values | None:
@@ -117,7 +114,7 @@ def aggregations_agree(demo: Demo) -> Values | None:
     shares = table["share"]
     orm = shares.index.get_level_values("method") == "orm"
     spread = (values.max(axis=1) - values.min(axis=1)).max()
-    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 3)
+    return says(one(spread), *between(shares[~orm]), *between(shares[orm]), when=spread < 4)
 
 
 IN_RESULTS: list[Claim] = [
@@ -128,20 +125,19 @@ IN_RESULTS: list[Claim] = [
     ("make best-of-n fall as n grows, whatever the loss. From n = 8 on they are below pass@1.", plain_backbone_falls),
     ("early backbone are best at n = 4 (BCE {} %, PQM {} %), are still above pass@1 at n = 8, and end below it.", early_backbone),
     (
-        "- On `test`, BCE from the error-detecting backbone is best at n = 32 ({} %) and ends at {} %, and PQM rises to {} %. The"
-        " likelihood of the same backbone rises, too, to {} %.",
+        "- On `test`, BCE from the error-detecting backbone ends at {} % and PQM at {} %. The likelihood of the same backbone rises"
+        " to {} %.",
         main_backbone,
     ),
     (
-        "- From the two weaker backbones, neither loss is better throughout: PQM minus BCE at n = 64 is between {} and {} points."
-        " This is one training seed, and the intervals overlap.",
+        "- From the two weaker backbones, PQM minus BCE at n = 64 is between {} and {} points. This is one training seed.",
         pqm_and_bce_from_weaker_backbones,
     ),
     ("At n = 64 the three differ by at most {} points, and their intervals overlap widely.", losses_agree),
     (
         "No margin is measurably better than another: all intervals overlap, and each number is of one training. On `test`"
-        " accuracy at n = 64 is highest with margin 2 ({} %) and lowest without a margin ({} %); on `perturbed` it is"
-        " highest with margin 4 ({} %) and lowest with margin 16 ({} %).",
+        " accuracy at n = 64 is highest with margin {} ({} %) and lowest with margin {} ({} %); on `perturbed` it is"
+        " highest with margin {} ({} %) and lowest with margin {} ({} %).",
         margins_agree,
     ),
     ("Margins 8 and 16 have nearly the same accuracy, within {} points at every n.", margins_saturate),
@@ -151,7 +147,7 @@ IN_RESULTS: list[Claim] = [
         " of {} comparisons.",
         votes_and_models,
     ),
-    ("usually wrong, weighted votes add little: PQM alone reaches {} % and the weighted vote {} %.", weak_votes),
+    ("usually wrong, PQM alone reaches {} % and the weighted vote {} %.", weak_votes),
     ("- As weights, PQM's scores are better than BCE's in {} of {} cells, by up to {} points.", votes_by_pqm),
     (
         "for every loss and benchmark the four are at most {} points apart. The lowest step is the last one in {} to {} % of the"
