@@ -35,7 +35,8 @@ def make_table(name: str, results: Results, output: Path) -> None:
     """
     result, runs = declared("tables", name), results.runs_of("tables", name)
     table: Table = importlib.import_module(result.module).table(results, runs)
-    intervals = f" Intervals: {100 * results.config.confidence:g} %." if "low" in table.rows else ""
+    fixed = "" if "rebuilds" in result.needs else ", with the policies and backbones of this build"
+    intervals = f" Intervals: {100 * results.config.confidence:g} %{fixed}." if "low" in table.rows else ""
     caption, note = result.caption + intervals, " ".join(table.note.split())
     _write(output / f"{name}.csv", table.rows.to_csv(index=False, float_format=f"%.{DIGITS}f"))
     _write(output / f"{name}.md", _markdown(table.shown, f"{caption} {_without_marks(note)}".strip()))

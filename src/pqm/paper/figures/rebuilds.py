@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from pqm.paper.results import Results
 from pqm.paper.style import printed, style
 
-TITLE = "Differences over rebuilds"
+TITLE = "Rebuilds"
 NEEDS = ("table rebuilds",)
 CAPTION = """
 Differences of best-of-n accuracy over all cells, in each rebuild with other seeds of the pretrainings (pale dots), and their
