@@ -39,15 +39,13 @@ def test_gpus_of_a_study_without_them_stop_the_plan(project: Project) -> None:
     assert "resources.train.gpus: 2 GPUs, but the study has device: cpu; expected device: cuda" in output
 
 
-@pytest.mark.parametrize(
-    ("options", "devices", "together"), [((), "0", 4), ((), "0,1", 6), (("--resources", "gpu=1"), "0,1,2", 1)]
-)
+@pytest.mark.parametrize(("options", "devices", "together"), [((), "0,1", 8), (("--resources", "gpu=1"), "0,1,2", 1)])
 def test_a_few_jobs_per_gpu_run_at_once(options: tuple[str, ...], devices: str, together: int, project: Project) -> None:
     rules = """
 include: "workflow/rules/common.smk"
 rule all:
     default_target: True
-    input: expand("made/{name}", name=range(6))
+    input: expand("made/{name}", name=range(10))
 rule made:
     output: "made/{name}"
     resources: **asked("rollouts")
@@ -56,7 +54,7 @@ rule made:
     (project.folder / "gpus.smk").write_text(rules)
     for name in ("jobs", "made"):
         project.run("rm", "-rf", name)
-    project.run("snakemake", "-s", "gpus.smk", "--cores", "6", *options, "--", "all", CUDA_VISIBLE_DEVICES=devices)
+    project.run("snakemake", "-s", "gpus.smk", "--cores", "10", *options, "--", "all", CUDA_VISIBLE_DEVICES=devices)
     running = most = 0
     for line in (project.folder / "jobs").read_text().split():
         running += 1 if line == "begin" else -1

@@ -78,7 +78,7 @@ def recorded(command, options=""):
 
 def on_devices(command):
     """The same for a job with exclusive GPUs. `exec` replaces the shell, which would end at SIGTERM and take the job with it."""
-    return "exec " + recorded(command, " --gpus {resources.gpu:q}")
+    return f"exec {recorded(command, ' --gpus {resources.gpu:q}')}"
 
 
 def benchmark_file(path):
