@@ -164,7 +164,11 @@ def facts() -> dict[str, str]:
     """Where and when the figures were taken."""
     torch = sys.modules.get("torch")
     card = f"{torch.cuda.get_device_name()}; " if torch and torch.cuda.is_available() else ""
-    return {"cpu": card + cpu_name(), "date": datetime.now(UTC).date().isoformat(), "versions": f"Python {platform.python_version()}"}
+    return {
+        "cpu": card + cpu_name(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "versions": f"Python {platform.python_version()}",
+    }
 
 
 def table(rows: Sequence[Row]) -> str:
