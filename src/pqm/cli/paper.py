@@ -81,7 +81,8 @@ def compare(
 ) -> None:
     """Compare the tables of two builds.
 
-    They are equal, differ no more than rebuilds, or are different. A build is different if more of its rows are outside the other's intervals than of any rebuild held against another.
+    They are equal, differ no more than rebuilds, or are different. A build is different if more of its rows are outside the
+    other's intervals than of any rebuild held against another.
     """
     from contextlib import nullcontext
 

@@ -1,8 +1,9 @@
 """Rebuilds of a study with other seeds of its pretrainings: `python -m pqm.workflow.rebuilds STUDY COUNT`.
 
-The intervals of one build hold its policies and backbones fixed. Rebuilds show how much these matter. Each is built in a folder of its
-own, `.work/rebuilds/STUDY-SEED`, up to the tables in `KEPT`. When it ends, these are copied to `results/STUDY/rebuilds/SEED`. Seed 0
-is the study as it is. Seeds that are there are not built again, so the same command goes on after an interruption.
+The intervals of one build hold its policies and backbones fixed. Rebuilds show how much these matter. Each is built in a folder
+of its own, `.work/rebuilds/STUDY-SEED`, up to the tables that decide whether builds are different (`pqm.paper.compare`). When it
+ends, these are copied to `results/STUDY/rebuilds/SEED`. Seed 0 is the study as it is. Seeds that are there are not built again,
+so the same command goes on after an interruption.
 """
 
 import shutil
@@ -12,17 +13,17 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from pqm.paper.compare import DECIDING
 from pqm.study.layout import WORK, Layout
 from pqm.study.reading import study_file
 
-KEPT = ("main", "differences")
 APART = 100  # of the pretraining seeds of two rebuilds
 LINKED = ("Snakefile", "envs", "params.yaml", "profiles", "src", "workflow")
 
 
 def tables_of(study: str, seed: int) -> list[Path]:
     """The tables that are kept of a rebuild."""
-    return [Path(Layout.of(study).rebuilds, str(seed), f"{name}.csv") for name in KEPT]
+    return [Path(Layout.of(study).rebuilds, str(seed), f"{name}.csv") for name in DECIDING]
 
 
 def prepare(study: str, seed: int) -> Path:
@@ -45,7 +46,7 @@ def prepare(study: str, seed: int) -> Path:
 def build(study: str, seed: int) -> None:
     """Build a rebuild, and keep its tables."""
     folder = prepare(study, seed) if seed else Path()
-    made = [Path(Layout.of(study).table(name, "csv")) for name in KEPT]
+    made = [Path(Layout.of(study).table(name, "csv")) for name in DECIDING]
     command = ["snakemake", "--cores", "all", "--config", f"study={study}", "--", *map(str, made)]
     subprocess.run(command, cwd=folder, check=True)
     for table, kept in zip(made, tables_of(study, seed)):
